@@ -1,0 +1,134 @@
+#include "bindings/arrays.h"
+
+#include <cstdint>
+#include <stdexcept>
+
+#include "runtime/pool.h"
+
+namespace chainrule {
+
+void refuse(const char* op, const char* arg, const std::string& got, const std::string& want) {
+  throw py::value_error(std::string(op) + ": argument '" + arg + "' is " + got + ", want " + want);
+}
+void refuse_type(const char* op, const char* arg, const std::string& got, const std::string& want) {
+  throw py::type_error(std::string(op) + ": argument '" + arg + "' is " + got + ", want " + want);
+}
+void refuse(const char* op, const std::string& why) { throw py::value_error(std::string(op) + ": " + why); }
+
+std::string str(const Shape& shape) {
+  std::string s = "(";
+  for (size_t i = 0; i < shape.size(); i++) s += (i ? ", " : "") + std::to_string(shape[i]);
+  return s + (shape.size() == 1 ? ",)" : ")");
+}
+
+std::string describe(py::handle x) {
+  if (!py::isinstance<py::array>(x)) return "a " + std::string(py::str(py::type::of(x).attr("__name__")));
+  const auto a = py::reinterpret_borrow<py::array>(x);
+  return "a " + std::string(py::str(a.dtype())) + " array of shape " + str(Shape(a.shape(), a.shape() + a.ndim()));
+}
+
+i64 checked_size(const char* op, const Shape& shape, i64 item) {
+  i64 bytes = item;
+  bool zero = false;
+  for (i64 n : shape) {
+    if (n < 0) refuse(op, "the size " + std::to_string(n) + " in shape " + str(shape) + " is negative");
+    zero = zero || n == 0;
+    if (!zero && __builtin_mul_overflow(bytes, n, &bytes)) refuse(op, "the shape " + str(shape) + " has more elements than memory can hold");
+  }
+  return zero ? 0 : bytes / item;
+}
+
+namespace {
+
+template <class T>
+constexpr const char* kName = sizeof(T) == 4 ? "float32" : "float64";
+template <>
+constexpr const char* kName<i32> = "int32";
+template <>
+constexpr const char* kName<i64> = "int64";
+template <>
+constexpr const char* kName<bool> = "bool";
+
+py::array as_array(const char* op, const char* arg, py::handle x) {
+  if (!py::isinstance<py::array>(x)) refuse_type(op, arg, describe(x), "a NumPy array");
+  return py::reinterpret_borrow<py::array>(x);
+}
+
+template <class T>
+bool usable(const py::array& a) {
+  const int need = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  const char order = a.dtype().byteorder();
+  return (a.flags() & need) == need && (order == '=' || order == '|');
+}
+
+template <class T>
+void want_dtype(const char* op, const char* arg, const py::array& a) {
+  const py::dtype want = py::dtype::of<T>(), got = a.dtype();
+  if (got.kind() != want.kind() || got.itemsize() != want.itemsize())
+    refuse_type(op, arg, describe(a), std::string("dtype ") + kName<T>);
+}
+
+}  // namespace
+
+bool is_float32(const char* op, const char* arg, py::handle x) {
+  const py::dtype d = as_array(op, arg, x).dtype();
+  if (d.kind() != 'f' || (d.itemsize() != 4 && d.itemsize() != 8)) refuse_type(op, arg, describe(x), "dtype float32 or float64");
+  return d.itemsize() == 4;
+}
+
+template <class T>
+Input<T> input(const char* op, const char* arg, py::handle x, int ndim) {
+  py::array a = as_array(op, arg, x);
+  want_dtype<T>(op, arg, a);
+  if (ndim >= 0 && a.ndim() != ndim) refuse(op, arg, describe(a), std::to_string(ndim) + " dimensions");
+  if (!usable<T>(a)) {
+    static const py::handle copy = py::object(py::module_::import("numpy").attr("array")).release();
+    a = py::array(copy(a, py::dtype::of<T>(), py::arg("order") = "C"));  // always a fresh, aligned, native array
+  }
+  return {a, static_cast<const T*>(a.data()), i64(a.size()), int(a.ndim())};
+}
+
+template <class T>
+Input<T> input(const char* op, const char* arg, py::handle x, const Shape& shape) {
+  Input<T> in = input<T>(op, arg, x);
+  if (in.shape() != shape) refuse(op, arg, describe(x), "shape " + str(shape));
+  return in;
+}
+
+template <class T>
+InOut<T> inout(const char* op, const char* arg, py::handle x) {
+  py::array a = as_array(op, arg, x);
+  want_dtype<T>(op, arg, a);
+  if (!a.writeable()) refuse(op, arg, describe(a) + ", read-only", "a writeable array");
+  if (!usable<T>(a)) refuse(op, arg, describe(a) + ", strided, misaligned or byte-swapped", "a C-contiguous, aligned array of native byte order");
+  return {a, static_cast<T*>(a.mutable_data()), i64(a.size())};
+}
+
+template <class T>
+py::array empty(const char* op, const Shape& shape) {
+  const i64 count = checked_size(op, shape, sizeof(T));
+  void* block = pool_allocate(size_t(count) * sizeof(T));
+  py::capsule owner(block, [](void* p) { pool_release(p); });
+  return py::array(py::dtype::of<T>(), shape, block, owner);
+}
+
+template <class T>
+Scratch<T>::Scratch(i64 count) : data_(static_cast<T*>(pool_allocate(size_t(count) * sizeof(T)))) {}
+template <class T>
+Scratch<T>::~Scratch() {
+  pool_release(data_);
+}
+
+#define INSTANCE(T)                                                              \
+  template Input<T> input<T>(const char*, const char*, py::handle, int);          \
+  template Input<T> input<T>(const char*, const char*, py::handle, const Shape&); \
+  template InOut<T> inout<T>(const char*, const char*, py::handle);               \
+  template py::array empty<T>(const char*, const Shape&);                         \
+  template class Scratch<T>;
+INSTANCE(float)
+INSTANCE(double)
+INSTANCE(i32)
+INSTANCE(i64)
+INSTANCE(bool)
+
+}  // namespace chainrule

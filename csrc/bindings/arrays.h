@@ -1,0 +1,87 @@
+// What every binding does before a kernel may trust its pointers: check, make contiguous, allocate from the pool.
+// Errors name the op, the argument, what it got and what it wants; nothing has been written when they are raised.
+#pragma once
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <string>
+#include <vector>
+
+#include "types.h"
+
+namespace chainrule {
+
+namespace py = pybind11;
+using Shape = std::vector<i64>;
+
+// ValueError / TypeError: "conv2d: argument 'stride' is (0, 1), want positive integers".
+[[noreturn]] void refuse(const char* op, const char* arg, const std::string& got, const std::string& want);
+[[noreturn]] void refuse_type(const char* op, const char* arg, const std::string& got, const std::string& want);
+// For conditions that involve more than one argument: "matmul: the inner sizes of a (2, 3) and b (4, 5) differ".
+[[noreturn]] void refuse(const char* op, const std::string& why);
+
+std::string str(const Shape& shape);  // "(2, 3)"
+std::string describe(py::handle x);   // "float32 array of shape (2, 3)", "int", ...
+
+// Product of the sizes; refuses one that overflows or exceeds what memory can hold.
+i64 checked_size(const char* op, const Shape& shape, i64 item = 8);
+
+// An input: C-contiguous, aligned, native T. A view that isn't gets copied; another dtype is refused.
+template <class T>
+struct Input {
+  py::array array;
+  const T* data;
+  i64 size;
+  int ndim;
+  i64 shape(int axis) const { return i64(array.shape(axis < 0 ? axis + ndim : axis)); }
+  Shape shape() const { return Shape(array.shape(), array.shape() + ndim); }
+};
+
+// ndim < 0 accepts any rank.
+template <class T>
+Input<T> input(const char* op, const char* arg, py::handle x, int ndim = -1);
+template <class T>
+Input<T> input(const char* op, const char* arg, py::handle x, const Shape& shape);  // refuses any other shape
+
+// An array that the kernel writes in place: as Input, but a copy can't do: refused unless C-contiguous, aligned,
+// native and writeable.
+template <class T>
+struct InOut {
+  py::array array;
+  T* data;
+  i64 size;
+};
+template <class T>
+InOut<T> inout(const char* op, const char* arg, py::handle x);
+
+// A fresh uninitialised array from the pool; data(out) is its memory.
+template <class T>
+py::array empty(const char* op, const Shape& shape);
+template <class T>
+T* data(py::array& a) {
+  return static_cast<T*>(const_cast<void*>(static_cast<const void*>(a.data())));
+}
+
+// Scratch for one call, from the pool.
+template <class T>
+class Scratch {
+ public:
+  explicit Scratch(i64 count);
+  ~Scratch();
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  operator T*() const { return data_; }
+
+ private:
+  T* data_;
+};
+
+bool is_float32(const char* op, const char* arg, py::handle x);  // false: float64; anything else is refused
+
+// f(T()) with T the dtype of x: float or double.
+template <class F>
+auto by_dtype(const char* op, const char* arg, py::handle x, F&& f) {
+  return is_float32(op, arg, x) ? f(float()) : f(double());
+}
+
+}  // namespace chainrule

@@ -1,0 +1,38 @@
+// From a checked call to a running kernel: chooses the threads, drops the GIL, answers Ctrl-C.
+#pragma once
+#include <pybind11/pybind11.h>
+
+#include "kernels.h"
+
+namespace chainrule {
+
+namespace py = pybind11;
+
+// How much work a call is, in nanoseconds of one thread; fixes the number of threads once, so that scratch sized by
+// `threads` is enough for the launch.
+struct Work {
+  explicit Work(double nanoseconds) : cost(nanoseconds), threads(threads_for(nanoseconds)) {}
+  double cost;
+  int threads;
+};
+inline double flops(double n) { return n / 50; }  // products: 50 GFLOP/s a thread
+inline double bytes(double n) { return n / 10; }  // passes over memory: 10 GB/s a thread
+
+enum class OnInterrupt { stop, finish };  // finish: for kernels that update state in place (optimizers)
+
+// Runs `region` with the GIL released when the work is worth it; raises KeyboardInterrupt if it was interrupted.
+void run(const Work& work, const RegionBody& region);
+
+template <class... Params, class... Args>
+void launch_with(OnInterrupt on_interrupt, const Work& work, void (*kernel)(Team&, Params...), const Args&... args) {
+  auto body = [&](Team& team) { kernel(team, args...); };
+  using Body = decltype(body);
+  run(work, {[](void* closure, Team& team) { (*static_cast<Body*>(closure))(team); }, &body, on_interrupt == OnInterrupt::stop});
+}
+
+template <class... Params, class... Args>
+void launch(const Work& work, void (*kernel)(Team&, Params...), const Args&... args) {
+  launch_with(OnInterrupt::stop, work, kernel, args...);
+}
+
+}  // namespace chainrule

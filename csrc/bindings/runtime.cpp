@@ -1,0 +1,46 @@
+// Threads, ISA, memory, build facts.
+#include <pybind11/stl.h>
+
+#include "bindings/arrays.h"
+#include "bindings/registry.h"
+#include "dispatch.h"
+#include "runtime/pool.h"
+#include "runtime/team.h"
+
+namespace chainrule {
+
+BINDINGS(runtime) {
+  m.def("isa_available", isa_available);
+  m.def("isa_in_use", isa_in_use);
+  m.def("set_isa", set_isa, py::arg("name"));
+  m.def("kernel_names", kernel_names);
+  m.def("get_num_threads", num_threads);
+  m.def(
+      "set_num_threads",
+      [](int n) {
+        if (n < 1) refuse("set_num_threads", "n", std::to_string(n), "a positive integer");
+        set_num_threads(n);
+      },
+      py::arg("n"));
+  m.def("set_serial_cost", set_serial_cost, py::arg("nanoseconds"));
+  m.def("memory_stats", [] {
+    const MemoryStats s = memory_stats();
+    py::dict d;
+    d["allocated_bytes"] = s.allocated_bytes;
+    d["peak_allocated_bytes"] = s.peak_allocated_bytes;
+    d["reserved_bytes"] = s.reserved_bytes;
+    d["allocations"] = s.allocations;
+    d["reuses"] = s.reuses;
+    return d;
+  });
+  m.def("empty_cache", empty_cache);
+  m.def("build_info", [] {
+    py::dict d;
+    d["version"] = CHAINRULE_VERSION;
+    d["compiler"] = CHAINRULE_COMPILER;
+    d["build_type"] = CHAINRULE_BUILD_TYPE;
+    return d;
+  });
+}
+
+}  // namespace chainrule

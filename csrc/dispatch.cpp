@@ -1,0 +1,98 @@
+#include "dispatch.h"
+
+#include <cstdlib>
+#include <stdexcept>
+
+#include "kernels.h"
+
+namespace chainrule {
+
+// Each ISA's copy of the kernels defines these two tables in kernels/table.cpp.
+#define ISA(name)                          \
+  namespace name {                         \
+  extern const Kernels<float> table_f32;   \
+  extern const Kernels<double> table_f64;  \
+  }
+CHAINRULE_ISA_ROWS
+#undef ISA
+
+namespace {
+
+struct Choice {
+  const char* name;
+  bool (*supported)();
+  const Kernels<float>* f32;
+  const Kernels<double>* f64;
+};
+
+// libgcc's check reads XCR0 too: an OS that doesn't save the wide registers counts as lacking them.
+#if defined(__x86_64__)
+bool supported_avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+}
+bool supported_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+#endif
+#if defined(__aarch64__)
+bool supported_neon() { return true; }  // part of the architecture's baseline
+#endif
+bool supported_generic() { return true; }
+
+const Choice kChoices[] = {
+#define ISA(name) {#name, supported_##name, &name::table_f32, &name::table_f64},
+    CHAINRULE_ISA_ROWS
+#undef ISA
+};
+
+const Choice* find(const std::string& name) {
+  for (const Choice& c : kChoices)
+    if (name == c.name && c.supported()) return &c;
+  std::string have;
+  for (const std::string& n : isa_available()) have += (have.empty() ? "" : ", ") + n;
+  throw std::invalid_argument("CHAINRULE_ISA is '" + name + "'; this build on this machine has: " + have);
+}
+
+const Choice* first_choice() {
+  const char* forced = std::getenv("CHAINRULE_ISA");
+  if (forced && *forced) return find(forced);
+  for (const Choice& c : kChoices)
+    if (c.supported()) return &c;
+  return nullptr;  // unreachable: generic is always there
+}
+
+const Choice*& current() {
+  static const Choice* choice = first_choice();
+  return choice;
+}
+
+}  // namespace
+
+std::vector<std::string> isa_available() {
+  std::vector<std::string> names;
+  for (const Choice& c : kChoices)
+    if (c.supported()) names.push_back(c.name);
+  return names;
+}
+
+std::string isa_in_use() { return current()->name; }
+
+void set_isa(const std::string& name) { current() = find(name); }
+
+std::vector<std::string> kernel_names() {
+  return {
+#define KERNEL(name, ...) #name,
+#define SIZE(name, ...)
+#include "kernels.def"
+  };
+}
+
+template <>
+const Kernels<float>& kernels<float>() {
+  return *current()->f32;
+}
+template <>
+const Kernels<double>& kernels<double>() {
+  return *current()->f64;
+}
+
+}  // namespace chainrule

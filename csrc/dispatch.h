@@ -1,0 +1,13 @@
+// Which ISA's kernels run. Chosen once at import: the best that the CPU and the OS support, or CHAINRULE_ISA.
+#pragma once
+#include <string>
+#include <vector>
+
+namespace chainrule {
+
+std::vector<std::string> isa_available();  // on this machine, best first
+std::string isa_in_use();
+void set_isa(const std::string& name);     // std::invalid_argument where the machine lacks it
+std::vector<std::string> kernel_names();   // the KERNEL rows of kernels.def, in its order
+
+}  // namespace chainrule

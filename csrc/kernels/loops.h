@@ -1,0 +1,47 @@
+// How a kernel shares its work: chunks cut by the shapes alone, each computed whole by one thread.
+#pragma once
+#include "runtime/team.h"
+#include "simd.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+CHAINRULE_INLINE i64 ceil_div(i64 a, i64 b) { return (a + b - 1) / b; }
+CHAINRULE_INLINE i64 round_up(i64 a, i64 b) { return ceil_div(a, b) * b; }
+template <class T>
+CHAINRULE_INLINE T at_most(T a, T b) {
+  return a < b ? a : b;
+}
+template <class T>
+CHAINRULE_INLINE T at_least(T a, T b) {
+  return a > b ? a : b;
+}
+
+// body(begin, end) for [0, n) in chunks of `grain`. No barrier at its end: call team.barrier() before another thread's
+// results are read. A chunk should take 5 us or more, and under 50 ms (an interrupt is answered between chunks).
+template <class F>
+CHAINRULE_INLINE void parallel_for(Team& team, i64 n, i64 grain, F&& body) {
+  constexpr i64 kMostChunks = i64(1) << 22;
+  if (grain < ceil_div(n, kMostChunks)) grain = ceil_div(n, kMostChunks);
+  team.next_loop();
+  for (i64 chunk; team.take(ceil_div(n, grain), &chunk);) body(chunk * grain, at_most(n, (chunk + 1) * grain));
+}
+
+// Elements per chunk of a pass over flat arrays: 16 KB of float32 each.
+constexpr i64 kFlatGrain = 4096;
+
+// body(i, lanes) for a flat array of n elements, a vec at a time; lanes is vec<T>::size but for the last.
+template <class T, class F>
+CHAINRULE_INLINE void parallel_vecs(Team& team, i64 n, F&& body) {
+  parallel_for(team, n, kFlatGrain, [&](i64 begin, i64 end) {
+    i64 i = begin;
+    for (; i + vec<T>::size <= end; i += vec<T>::size) body(i, i64(vec<T>::size));
+    if (i < end) body(i, end - i);
+  });
+}
+
+}  // namespace chainrule::CHAINRULE_ISA
+
+// At the end of a kernel's .cpp: makes its two instances, so that the table finds them.
+#define INSTANTIATE(name)                \
+  template decltype(name<float>) name<float>; \
+  template decltype(name<double>) name<double>;

@@ -1,0 +1,222 @@
+// vec<T>: 64 bytes of T on every ISA (16 float, 8 double), held in as many registers as the ISA needs. Because the
+// width is the same everywhere, a reduction over "lanes" adds in the same order everywhere: same bits (docs/numerics.md).
+//
+// Arithmetic, comparison and bit operations are GCC/Clang vector extensions, written once. What the extensions lack
+// (fma, sqrt, partial load and store) comes from the ISA's own small header as `native` functions on one register.
+#pragma once
+#include "types.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+template <class T, int Bytes>
+struct native_of {
+  typedef T type __attribute__((vector_size(Bytes)));
+};
+
+template <class T>
+struct int_of;
+template <>
+struct int_of<float> {
+  using type = i32;
+};
+template <>
+struct int_of<double> {
+  using type = i64;
+};
+template <>
+struct int_of<i32> {
+  using type = i32;
+};
+template <>
+struct int_of<i64> {
+  using type = i64;
+};
+
+}  // namespace chainrule::CHAINRULE_ISA
+
+#include CHAINRULE_SIMD  // kRegisterBytes; native_fma, native_sqrt, native_load(p, n), native_store(p, v, n); GEMM tile sizes
+
+namespace chainrule::CHAINRULE_ISA {
+
+constexpr int kVecBytes = 64;
+constexpr int kRegisters = kVecBytes / kRegisterBytes;
+
+template <class T>
+using native = typename native_of<T, kRegisterBytes>::type;
+
+template <class T>
+struct vec {
+  static constexpr int size = kVecBytes / int(sizeof(T));
+  static constexpr int lanes = kRegisterBytes / int(sizeof(T));  // of one register
+  native<T> r[kRegisters];
+
+  vec() = default;
+  CHAINRULE_INLINE vec(T x) {
+    for (int i = 0; i < kRegisters; i++) r[i] = native<T>{} + x;
+  }
+};
+
+// The result of a comparison: all bits of a lane set, or none.
+template <class T>
+using mask = vec<typename int_of<T>::type>;
+
+template <class To, class From>
+CHAINRULE_INLINE vec<To> bitcast(vec<From> x) {
+  vec<To> y;
+  for (int i = 0; i < kRegisters; i++) y.r[i] = (native<To>)x.r[i];
+  return y;
+}
+
+template <class T>
+CHAINRULE_INLINE vec<T> load(const T* p) {
+  vec<T> v;
+  for (int i = 0; i < kRegisters; i++) __builtin_memcpy(&v.r[i], p + i * vec<T>::lanes, kRegisterBytes);
+  return v;
+}
+
+template <class T>
+CHAINRULE_INLINE void store(T* p, vec<T> v) {
+  for (int i = 0; i < kRegisters; i++) __builtin_memcpy(p + i * vec<T>::lanes, &v.r[i], kRegisterBytes);
+}
+
+// The first n lanes (0 <= n <= size); the rest are zero, and no byte past them is read.
+template <class T>
+CHAINRULE_INLINE vec<T> load(const T* p, i64 n) {
+  vec<T> v;
+  for (int i = 0; i < kRegisters; i++) v.r[i] = native_load(p + i * vec<T>::lanes, n - i * vec<T>::lanes);
+  return v;
+}
+
+// The first n lanes; no byte past them is written.
+template <class T>
+CHAINRULE_INLINE void store(T* p, vec<T> v, i64 n) {
+  for (int i = 0; i < kRegisters; i++) native_store(p + i * vec<T>::lanes, v.r[i], n - i * vec<T>::lanes);
+}
+
+#define BINARY(op)                                                   \
+  template <class T>                                                 \
+  CHAINRULE_INLINE vec<T> operator op(vec<T> a, vec<T> b) {          \
+    for (int i = 0; i < kRegisters; i++) a.r[i] = a.r[i] op b.r[i];  \
+    return a;                                                        \
+  }                                                                  \
+  template <class T>                                                 \
+  CHAINRULE_INLINE vec<T> operator op(vec<T> a, T b) {               \
+    return a op vec<T>(b);                                           \
+  }                                                                  \
+  template <class T>                                                 \
+  CHAINRULE_INLINE vec<T> operator op(T a, vec<T> b) {               \
+    return vec<T>(a) op b;                                           \
+  }
+BINARY(+)
+BINARY(-)
+BINARY(*)
+BINARY(/)
+BINARY(&)
+BINARY(|)
+BINARY(^)
+#undef BINARY
+
+template <class T>
+CHAINRULE_INLINE vec<T> operator-(vec<T> a) {
+  for (int i = 0; i < kRegisters; i++) a.r[i] = -a.r[i];
+  return a;
+}
+
+template <class T>
+CHAINRULE_INLINE vec<T> operator~(vec<T> a) {
+  for (int i = 0; i < kRegisters; i++) a.r[i] = ~a.r[i];
+  return a;
+}
+
+// Shifts of integer lanes; >> keeps the sign.
+template <class T>
+CHAINRULE_INLINE vec<T> operator<<(vec<T> a, int n) {
+  for (int i = 0; i < kRegisters; i++) a.r[i] = a.r[i] << n;
+  return a;
+}
+template <class T>
+CHAINRULE_INLINE vec<T> operator>>(vec<T> a, int n) {
+  for (int i = 0; i < kRegisters; i++) a.r[i] = a.r[i] >> n;
+  return a;
+}
+
+#define COMPARE(op)                                              \
+  template <class T>                                             \
+  CHAINRULE_INLINE mask<T> operator op(vec<T> a, vec<T> b) {     \
+    mask<T> m;                                                   \
+    for (int i = 0; i < kRegisters; i++) m.r[i] = (native<typename int_of<T>::type>)(a.r[i] op b.r[i]); \
+    return m;                                                    \
+  }                                                              \
+  template <class T>                                             \
+  CHAINRULE_INLINE mask<T> operator op(vec<T> a, T b) {          \
+    return a op vec<T>(b);                                       \
+  }
+COMPARE(<)
+COMPARE(<=)
+COMPARE(>)
+COMPARE(>=)
+COMPARE(==)
+COMPARE(!=)
+#undef COMPARE
+
+// m ? a : b, lane by lane.
+template <class T>
+CHAINRULE_INLINE vec<T> select(mask<T> m, vec<T> a, vec<T> b) {
+  for (int i = 0; i < kRegisters; i++) a.r[i] = m.r[i] ? a.r[i] : b.r[i];
+  return a;
+}
+
+template <class T>
+CHAINRULE_INLINE vec<T> min(vec<T> a, vec<T> b) {  // b where either is NaN
+  return select<T>(a < b, a, b);
+}
+template <class T>
+CHAINRULE_INLINE vec<T> max(vec<T> a, vec<T> b) {  // b where either is NaN
+  return select<T>(a > b, a, b);
+}
+template <class T>
+CHAINRULE_INLINE vec<T> abs(vec<T> a) {
+  using I = typename int_of<T>::type;
+  return bitcast<T>(bitcast<I>(a) & vec<I>(I(~(I(1) << (8 * sizeof(I) - 1)))));
+}
+
+// a * b + c, rounded once on every ISA that has FMA.
+template <class T>
+CHAINRULE_INLINE vec<T> fma(vec<T> a, vec<T> b, vec<T> c) {
+  for (int i = 0; i < kRegisters; i++) c.r[i] = native_fma(a.r[i], b.r[i], c.r[i]);
+  return c;
+}
+
+template <class T>
+CHAINRULE_INLINE vec<T> sqrt(vec<T> a) {
+  for (int i = 0; i < kRegisters; i++) a.r[i] = native_sqrt(a.r[i]);
+  return a;
+}
+
+// Scalar fma with the ISA's own rounding, for tails that have no vector form.
+template <class T>
+CHAINRULE_INLINE T fma(T a, T b, T c) {
+  return fma(vec<T>(a), vec<T>(b), vec<T>(c)).r[0][0];
+}
+
+template <class T>
+CHAINRULE_INLINE T lane(vec<T> v, int i) {
+  return v.r[i / vec<T>::lanes][i % vec<T>::lanes];
+}
+
+// Combines all lanes in one fixed tree on every ISA: lane i with lane i + size/2, and so on down to one.
+template <class T, class F>
+CHAINRULE_INLINE T reduce(vec<T> v, F combine) {
+  T x[vec<T>::size];
+  store(x, v);
+  for (int half = vec<T>::size / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; i++) x[i] = combine(x[i], x[i + half]);
+  return x[0];
+}
+
+template <class T>
+CHAINRULE_INLINE T sum(vec<T> v) {
+  return reduce(v, [](T a, T b) { return a + b; });
+}
+
+}  // namespace chainrule::CHAINRULE_ISA

@@ -1,0 +1,32 @@
+// AVX2 with FMA: two 32-byte registers per vec.
+#pragma once
+#include <immintrin.h>
+
+#include "types.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+constexpr int kRegisterBytes = 32;
+
+// GEMM register tile, in rows by vecs. Of 16 registers: 6 x 1 x 2 accumulators, 2 for B, 1 for A's broadcast.
+constexpr int kTileRows = 6;
+constexpr int kTileVecs = 1;
+
+CHAINRULE_INLINE __m256 native_fma(__m256 a, __m256 b, __m256 c) { return _mm256_fmadd_ps(a, b, c); }
+CHAINRULE_INLINE __m256d native_fma(__m256d a, __m256d b, __m256d c) { return _mm256_fmadd_pd(a, b, c); }
+CHAINRULE_INLINE __m256 native_sqrt(__m256 a) { return _mm256_sqrt_ps(a); }
+CHAINRULE_INLINE __m256d native_sqrt(__m256d a) { return _mm256_sqrt_pd(a); }
+
+// Lane i is kept where i < n; n saturates far below the lanes' range.
+CHAINRULE_INLINE __m256i first_lanes32(i64 n) {
+  const int count = n < 0 ? 0 : n > 8 ? 8 : int(n);
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+CHAINRULE_INLINE __m256i first_lanes64(i64 n) { return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3)); }
+
+CHAINRULE_INLINE __m256 native_load(const float* p, i64 n) { return _mm256_maskload_ps(p, first_lanes32(n)); }
+CHAINRULE_INLINE __m256d native_load(const double* p, i64 n) { return _mm256_maskload_pd(p, first_lanes64(n)); }
+CHAINRULE_INLINE void native_store(float* p, __m256 v, i64 n) { _mm256_maskstore_ps(p, first_lanes32(n), v); }
+CHAINRULE_INLINE void native_store(double* p, __m256d v, i64 n) { _mm256_maskstore_pd(p, first_lanes64(n), v); }
+
+}  // namespace chainrule::CHAINRULE_ISA

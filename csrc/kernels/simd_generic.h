@@ -1,0 +1,39 @@
+// Any machine: 16-byte vectors of the compiler's own, for whatever baseline it targets. No FMA: a product and a sum
+// round twice here, so these bits differ from the FMA ISAs' (they agree with themselves for any thread count).
+#pragma once
+#include "types.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+constexpr int kRegisterBytes = 16;
+
+// GEMM register tile, in rows by vecs, for 16 registers of 16 bytes: 2 x 1 x 4 accumulators, 4 for B, 1 for A.
+constexpr int kTileRows = 2;
+constexpr int kTileVecs = 1;
+
+template <class V>
+CHAINRULE_INLINE V native_fma(V a, V b, V c) {
+  return a * b + c;
+}
+
+CHAINRULE_INLINE native_of<float, 16>::type native_sqrt(native_of<float, 16>::type a) {
+  for (int i = 0; i < 4; i++) a[i] = __builtin_sqrtf(a[i]);
+  return a;
+}
+CHAINRULE_INLINE native_of<double, 16>::type native_sqrt(native_of<double, 16>::type a) {
+  for (int i = 0; i < 2; i++) a[i] = __builtin_sqrt(a[i]);
+  return a;
+}
+
+template <class T>
+CHAINRULE_INLINE typename native_of<T, 16>::type native_load(const T* p, i64 n) {
+  typename native_of<T, 16>::type v{};
+  for (int i = 0; i < int(16 / sizeof(T)) && i < n; i++) v[i] = p[i];
+  return v;
+}
+template <class T>
+CHAINRULE_INLINE void native_store(T* p, typename native_of<T, 16>::type v, i64 n) {
+  for (int i = 0; i < int(16 / sizeof(T)) && i < n; i++) p[i] = v[i];
+}
+
+}  // namespace chainrule::CHAINRULE_ISA

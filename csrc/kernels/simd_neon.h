@@ -1,0 +1,37 @@
+// NEON (64-bit Arm): four 16-byte registers per vec.
+#pragma once
+#include <arm_neon.h>
+
+#include "types.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+constexpr int kRegisterBytes = 16;
+
+// GEMM register tile, in rows by vecs. Of 32 registers: 6 x 1 x 4 accumulators, 4 for B, 2 for A.
+constexpr int kTileRows = 6;
+constexpr int kTileVecs = 1;
+
+CHAINRULE_INLINE float32x4_t native_fma(float32x4_t a, float32x4_t b, float32x4_t c) { return vfmaq_f32(c, a, b); }
+CHAINRULE_INLINE float64x2_t native_fma(float64x2_t a, float64x2_t b, float64x2_t c) { return vfmaq_f64(c, a, b); }
+CHAINRULE_INLINE float32x4_t native_sqrt(float32x4_t a) { return vsqrtq_f32(a); }
+CHAINRULE_INLINE float64x2_t native_sqrt(float64x2_t a) { return vsqrtq_f64(a); }
+
+CHAINRULE_INLINE float32x4_t native_load(const float* p, i64 n) {
+  float32x4_t v = vdupq_n_f32(0);
+  for (int i = 0; i < 4 && i < n; i++) v[i] = p[i];
+  return v;
+}
+CHAINRULE_INLINE float64x2_t native_load(const double* p, i64 n) {
+  float64x2_t v = vdupq_n_f64(0);
+  for (int i = 0; i < 2 && i < n; i++) v[i] = p[i];
+  return v;
+}
+CHAINRULE_INLINE void native_store(float* p, float32x4_t v, i64 n) {
+  for (int i = 0; i < 4 && i < n; i++) p[i] = v[i];
+}
+CHAINRULE_INLINE void native_store(double* p, float64x2_t v, i64 n) {
+  for (int i = 0; i < 2 && i < n; i++) p[i] = v[i];
+}
+
+}  // namespace chainrule::CHAINRULE_ISA

@@ -1,0 +1,56 @@
+// The team: the threads that run one kernel (SPMD: every thread runs the same function), or one whole recorded step.
+// OpenMP appears in team.cpp alone. Kernels use this header through kernels/loops.h.
+#pragma once
+#include "types.h"
+
+namespace chainrule {
+
+struct TeamState;  // counters, barrier, cancel flag: shared by a region's threads (team.cpp)
+
+// One thread's view of its team. Everything inline here is always_inline: kernels are compiled once per ISA, and a
+// merged out-of-line copy could hold another ISA's instructions.
+class Team {
+ public:
+  CHAINRULE_INLINE int rank() const { return rank_; }
+  CHAINRULE_INLINE int size() const { return size_; }
+  // All threads of the team meet. Spins briefly, then sleeps. Free for a team of one.
+  CHAINRULE_INLINE void barrier() {
+    if (size_ > 1) barrier_slow();
+  }
+  // Takes one of `count` chunks (count < 2^24) of the loop that next_loop() opened: first this thread's own share
+  // [rank*count/size, (rank+1)*count/size), then what the others have left. False when none is left, or after an
+  // interrupt. Every thread of the team must run the same sequence of loops.
+  bool take(i64 count, i64* chunk);
+  void next_loop();
+
+ private:
+  friend struct TeamState;
+  void barrier_slow();
+  TeamState* state_;
+  int rank_;
+  int size_;
+  u64 loop_;    // the number of the loop that this thread is in, equal on all threads in the same loop
+  i64 serial_;  // a team of one counts its chunks here
+};
+
+// The number of threads that `cost` is worth: 1 for small work, else num_threads(). `cost` is in nanoseconds of one
+// thread's work, estimated by the binding (flops / 50 for products, bytes / 10 for streams).
+int threads_for(double cost);
+// The cost under which work stays on one thread; tests set 0 to run small shapes on many. Negative restores the default.
+void set_serial_cost(double nanoseconds);
+
+// Runs body(team) on `threads` threads (fewer where OpenMP grants fewer; 1 after a fork). On one thread OpenMP isn't entered.
+// Returns false if the run was interrupted (see set_interrupt_check): outputs are then undefined.
+struct RegionBody {
+  void (*call)(void* closure, Team& team);
+  void* closure;
+  bool interruptible;
+};
+bool run_region(int threads, const RegionBody& body);
+
+int num_threads();
+void set_num_threads(int n);  // n >= 1
+// Called on the launching thread at most every 50 ms while a kernel runs; true asks the team to stop at the next chunk.
+void set_interrupt_check(bool (*check)());
+
+}  // namespace chainrule

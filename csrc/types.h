@@ -1,0 +1,29 @@
+// The plain types that kernels, runtime and bindings share. No standard headers with inline code: kernels include this.
+#pragma once
+#include <stdint.h>
+
+namespace chainrule {
+
+using i32 = int32_t;
+using i64 = int64_t;
+using u32 = uint32_t;
+using u64 = uint64_t;
+
+#define CHAINRULE_INLINE inline __attribute__((always_inline))
+
+// Epilogue of linear and conv2d. The numbers are part of the kernel contract (recordings keep them).
+enum class Activation : i32 { none, relu, leaky_relu, gelu, gelu_tanh, silu, sigmoid, tanh };
+
+enum class Reduction : i32 { none, mean, sum };
+
+// A broadcasting iteration space, outermost dimension first, with one element stride per operand and dimension.
+// Bindings coalesce dimensions before they fill it in; a stride of 0 repeats, a negative one walks backwards.
+constexpr int kMaxDims = 16;
+constexpr int kMaxOperands = 4;
+struct Strided {
+  i32 dims;
+  i64 shape[kMaxDims];
+  i64 stride[kMaxOperands][kMaxDims];
+};
+
+}  // namespace chainrule

@@ -1,0 +1,54 @@
+"""The cases on which every kernel of kernels.def is held against its twin: one file per family, gathered here.
+
+A family's file has a list ``CASES``. test_twins.py runs them all and fails for a kernel that has none.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call of one kernel.
+
+    ``args(rng, dtype)`` makes the arguments. The kernel may differ from its twin in float64 by
+    ``ulps * eps(dtype) * scale`` where ``scale(*args, **kwargs)`` is the condition of each output element: the sum of
+    the magnitudes of its terms (default: the magnitude of the expected output). ``integers(rng, dtype)``, where a
+    kernel is exact on small integers, makes such arguments: the result must then be equal to the last bit.
+    """
+
+    name: str
+    id: str
+    args: Callable[[np.random.Generator, np.dtype], tuple[Any, ...]]
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    ulps: float = 4
+    scale: Callable[..., Any] | None = None
+    integers: Callable[[np.random.Generator, np.dtype], tuple[Any, ...]] | None = None
+
+
+# Lengths around the vector (16 float32, 8 float64) and the chunk of a flat pass (4096).
+LENGTHS = [0, 1, 7, 8, 9, 15, 16, 17, 33, 100, 4095, 4097, 20011]
+
+
+def normal(*shapes: tuple[int, ...]) -> Callable[[np.random.Generator, np.dtype], tuple[Array, ...]]:
+    """Arguments that are standard normal arrays of these shapes."""
+    return lambda rng, dtype: tuple(rng.standard_normal(s).astype(dtype) for s in shapes)
+
+
+def integers(*shapes: tuple[int, ...], low: int = -4, high: int = 5) -> Callable[..., tuple[Array, ...]]:
+    """Arguments that are integer-valued arrays of these shapes."""
+    return lambda rng, dtype: tuple(rng.integers(low, high, s).astype(dtype) for s in shapes)
+
+
+CASES: list[Case] = []
+for _module in pkgutil.iter_modules(__path__):
+    CASES += importlib.import_module(f"{__name__}.{_module.name}").CASES
