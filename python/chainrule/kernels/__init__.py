@@ -4,4 +4,14 @@ Every function takes and returns NumPy arrays (float32 or float64), checks its a
 name and arguments in :mod:`chainrule.reference`. Inputs may be any views; outputs are fresh and C-contiguous.
 """
 
+from chainrule.kernels.conv import *  # noqa: F403
 from chainrule.kernels.elementwise import *  # noqa: F403
+from chainrule.kernels.embedding import *  # noqa: F403
+from chainrule.kernels.loss import *  # noqa: F403
+from chainrule.kernels.matmul import *  # noqa: F403
+from chainrule.kernels.norm import *  # noqa: F403
+from chainrule.kernels.optim import *  # noqa: F403
+from chainrule.kernels.pool import *  # noqa: F403
+from chainrule.kernels.random import *  # noqa: F403
+from chainrule.kernels.reduce import *  # noqa: F403
+from chainrule.kernels.softmax import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""Kernels: conv2d."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Kernels: embedding."""
+
+__all__: list[str] = []

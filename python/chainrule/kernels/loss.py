@@ -1,0 +1,3 @@
+"""Kernels: losses."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Kernels: matrix products and linear layers."""
+
+__all__: list[str] = []

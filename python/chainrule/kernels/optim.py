@@ -1,0 +1,3 @@
+"""Kernels: optimizer updates."""
+
+__all__: list[str] = []

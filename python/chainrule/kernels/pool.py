@@ -1,0 +1,3 @@
+"""Kernels: pooling."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Kernels: random numbers and dropout."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Kernels: reductions."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Kernels: softmax, log-softmax and cross-entropy."""
+
+__all__: list[str] = []

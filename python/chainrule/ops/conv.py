@@ -1,0 +1,3 @@
+"""Differentiable ops: conv2d."""
+
+__all__: list[str] = []

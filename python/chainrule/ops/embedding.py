@@ -1,0 +1,3 @@
+"""Differentiable ops: embedding."""
+
+__all__: list[str] = []

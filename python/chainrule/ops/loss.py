@@ -1,0 +1,3 @@
+"""Differentiable ops: losses."""
+
+__all__: list[str] = []

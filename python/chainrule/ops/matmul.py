@@ -1,0 +1,3 @@
+"""Differentiable ops: matrix products and linear layers."""
+
+__all__: list[str] = []

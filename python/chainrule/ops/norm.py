@@ -1,0 +1,3 @@
+"""Differentiable ops: batch norm and layer norm."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Differentiable ops: pooling."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Differentiable ops: random numbers and dropout."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Differentiable ops: reductions."""
+
+__all__: list[str] = []

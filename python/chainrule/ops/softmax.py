@@ -1,0 +1,3 @@
+"""Differentiable ops: softmax, log-softmax and cross-entropy."""
+
+__all__: list[str] = []

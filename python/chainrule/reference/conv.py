@@ -1,0 +1,3 @@
+"""Twins: conv2d."""
+
+__all__: list[str] = []

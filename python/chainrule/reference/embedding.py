@@ -1,0 +1,3 @@
+"""Twins: embedding."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Twins: losses."""
+
+__all__: list[str] = []

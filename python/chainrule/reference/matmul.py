@@ -1,0 +1,3 @@
+"""Twins: matrix products and linear layers."""
+
+__all__: list[str] = []

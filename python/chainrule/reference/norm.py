@@ -1,0 +1,3 @@
+"""Twins: batch norm and layer norm."""
+
+__all__: list[str] = []

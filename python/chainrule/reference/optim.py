@@ -1,0 +1,3 @@
+"""Twins: optimizer updates."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Twins: pooling."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Twins: random numbers and dropout."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Twins: reductions."""
+
+__all__: list[str] = []

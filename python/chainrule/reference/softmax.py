@@ -1,0 +1,3 @@
+"""Twins: softmax, log-softmax and cross-entropy."""
+
+__all__: list[str] = []
