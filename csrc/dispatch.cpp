@@ -8,10 +8,10 @@
 namespace chainrule {
 
 // Each ISA's copy of the kernels defines these two tables in kernels/table.cpp.
-#define ISA(name)                          \
-  namespace name {                         \
-  extern const Kernels<float> table_f32;   \
-  extern const Kernels<double> table_f64;  \
+#define ISA(name)                         \
+  namespace name {                        \
+  extern const Kernels<float> table_f32;  \
+  extern const Kernels<double> table_f64; \
   }
 CHAINRULE_ISA_ROWS
 #undef ISA
@@ -28,8 +28,8 @@ struct Choice {
 // libgcc's check reads XCR0 too: an OS that doesn't save the wide registers counts as lacking them.
 #if defined(__x86_64__)
 bool supported_avx512() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
 }
 bool supported_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 #endif

@@ -7,7 +7,7 @@ namespace chainrule {
 
 std::vector<std::string> isa_available();  // on this machine, best first
 std::string isa_in_use();
-void set_isa(const std::string& name);     // std::invalid_argument where the machine lacks it
-std::vector<std::string> kernel_names();   // the KERNEL rows of kernels.def, in its order
+void set_isa(const std::string& name);    // std::invalid_argument where the machine lacks it
+std::vector<std::string> kernel_names();  // the KERNEL rows of kernels.def, in its order
 
 }  // namespace chainrule

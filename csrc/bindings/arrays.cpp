@@ -33,7 +33,8 @@ i64 checked_size(const char* op, const Shape& shape, i64 item) {
   for (i64 n : shape) {
     if (n < 0) refuse(op, "the size " + std::to_string(n) + " in shape " + str(shape) + " is negative");
     zero = zero || n == 0;
-    if (!zero && __builtin_mul_overflow(bytes, n, &bytes)) refuse(op, "the shape " + str(shape) + " has more elements than memory can hold");
+    if (!zero && __builtin_mul_overflow(bytes, n, &bytes))
+      refuse(op, "the shape " + str(shape) + " has more elements than memory can hold");
   }
   return zero ? 0 : bytes / item;
 }
@@ -72,7 +73,8 @@ void want_dtype(const char* op, const char* arg, const py::array& a) {
 
 bool is_float32(const char* op, const char* arg, py::handle x) {
   const py::dtype d = as_array(op, arg, x).dtype();
-  if (d.kind() != 'f' || (d.itemsize() != 4 && d.itemsize() != 8)) refuse_type(op, arg, describe(x), "dtype float32 or float64");
+  if (d.kind() != 'f' || (d.itemsize() != 4 && d.itemsize() != 8))
+    refuse_type(op, arg, describe(x), "dtype float32 or float64");
   return d.itemsize() == 4;
 }
 
@@ -100,7 +102,9 @@ InOut<T> inout(const char* op, const char* arg, py::handle x) {
   py::array a = as_array(op, arg, x);
   want_dtype<T>(op, arg, a);
   if (!a.writeable()) refuse(op, arg, describe(a) + ", read-only", "a writeable array");
-  if (!usable<T>(a)) refuse(op, arg, describe(a) + ", strided, misaligned or byte-swapped", "a C-contiguous, aligned array of native byte order");
+  if (!usable<T>(a))
+    refuse(op, arg, describe(a) + ", strided, misaligned or byte-swapped",
+           "a C-contiguous, aligned array of native byte order");
   return {a, static_cast<T*>(a.mutable_data()), i64(a.size())};
 }
 
@@ -119,7 +123,7 @@ Scratch<T>::~Scratch() {
   pool_release(data_);
 }
 
-#define INSTANCE(T)                                                              \
+#define INSTANCE(T)                                                               \
   template Input<T> input<T>(const char*, const char*, py::handle, int);          \
   template Input<T> input<T>(const char*, const char*, py::handle, const Shape&); \
   template InOut<T> inout<T>(const char*, const char*, py::handle);               \

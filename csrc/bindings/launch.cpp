@@ -3,7 +3,8 @@
 namespace chainrule {
 
 void run(const Work& work, const RegionBody& region) {
-  constexpr double kWorthReleasing = 20e3;  // dropping and taking back the GIL costs 0.1 us, and a wait if another thread took it
+  constexpr double kWorthReleasing =
+      20e3;  // dropping and taking back the GIL costs 0.1 us, and a wait if another thread took it
   if (work.cost < kWorthReleasing) {
     run_region(work.threads, region);
     return;

@@ -27,7 +27,8 @@ template <class... Params, class... Args>
 void launch_with(OnInterrupt on_interrupt, const Work& work, void (*kernel)(Team&, Params...), const Args&... args) {
   auto body = [&](Team& team) { kernel(team, args...); };
   using Body = decltype(body);
-  run(work, {[](void* closure, Team& team) { (*static_cast<Body*>(closure))(team); }, &body, on_interrupt == OnInterrupt::stop});
+  run(work, {[](void* closure, Team& team) { (*static_cast<Body*>(closure))(team); }, &body,
+             on_interrupt == OnInterrupt::stop});
 }
 
 template <class... Params, class... Args>

@@ -14,7 +14,7 @@ struct Binder {
 }  // namespace chainrule
 
 // BINDINGS(pool) { m.def(...); }
-#define BINDINGS(family)                                                 \
-  static void bind_##family(pybind11::module_& m);                       \
-  static chainrule::Binder binder_##family(bind_##family);               \
+#define BINDINGS(family)                                   \
+  static void bind_##family(pybind11::module_& m);         \
+  static chainrule::Binder binder_##family(bind_##family); \
   static void bind_##family([[maybe_unused]] pybind11::module_& m)

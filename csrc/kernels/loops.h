@@ -42,6 +42,6 @@ CHAINRULE_INLINE void parallel_vecs(Team& team, i64 n, F&& body) {
 }  // namespace chainrule::CHAINRULE_ISA
 
 // At the end of a kernel's .cpp: makes its two instances, so that the table finds them.
-#define INSTANTIATE(name)                \
+#define INSTANTIATE(name)                     \
   template decltype(name<float>) name<float>; \
   template decltype(name<double>) name<double>;

@@ -1,5 +1,6 @@
 // vec<T>: 64 bytes of T on every ISA (16 float, 8 double), held in as many registers as the ISA needs. Because the
-// width is the same everywhere, a reduction over "lanes" adds in the same order everywhere: same bits (docs/numerics.md).
+// width is the same everywhere, a reduction over "lanes" adds in the same order everywhere: same bits
+// (docs/numerics.md).
 //
 // Arithmetic, comparison and bit operations are GCC/Clang vector extensions, written once. What the extensions lack
 // (fma, sqrt, partial load and store) comes from the ISA's own small header as `native` functions on one register.
@@ -93,19 +94,19 @@ CHAINRULE_INLINE void store(T* p, vec<T> v, i64 n) {
   for (int i = 0; i < kRegisters; i++) native_store(p + i * vec<T>::lanes, v.r[i], n - i * vec<T>::lanes);
 }
 
-#define BINARY(op)                                                   \
-  template <class T>                                                 \
-  CHAINRULE_INLINE vec<T> operator op(vec<T> a, vec<T> b) {          \
-    for (int i = 0; i < kRegisters; i++) a.r[i] = a.r[i] op b.r[i];  \
-    return a;                                                        \
-  }                                                                  \
-  template <class T>                                                 \
-  CHAINRULE_INLINE vec<T> operator op(vec<T> a, T b) {               \
-    return a op vec<T>(b);                                           \
-  }                                                                  \
-  template <class T>                                                 \
-  CHAINRULE_INLINE vec<T> operator op(T a, vec<T> b) {               \
-    return vec<T>(a) op b;                                           \
+#define BINARY(op)                                                  \
+  template <class T>                                                \
+  CHAINRULE_INLINE vec<T> operator op(vec<T> a, vec<T> b) {         \
+    for (int i = 0; i < kRegisters; i++) a.r[i] = a.r[i] op b.r[i]; \
+    return a;                                                       \
+  }                                                                 \
+  template <class T>                                                \
+  CHAINRULE_INLINE vec<T> operator op(vec<T> a, T b) {              \
+    return a op vec<T>(b);                                          \
+  }                                                                 \
+  template <class T>                                                \
+  CHAINRULE_INLINE vec<T> operator op(T a, vec<T> b) {              \
+    return vec<T>(a) op b;                                          \
   }
 BINARY(+)
 BINARY(-)
@@ -140,16 +141,16 @@ CHAINRULE_INLINE vec<T> operator>>(vec<T> a, int n) {
   return a;
 }
 
-#define COMPARE(op)                                              \
-  template <class T>                                             \
-  CHAINRULE_INLINE mask<T> operator op(vec<T> a, vec<T> b) {     \
-    mask<T> m;                                                   \
+#define COMPARE(op)                                                                                     \
+  template <class T>                                                                                    \
+  CHAINRULE_INLINE mask<T> operator op(vec<T> a, vec<T> b) {                                            \
+    mask<T> m;                                                                                          \
     for (int i = 0; i < kRegisters; i++) m.r[i] = (native<typename int_of<T>::type>)(a.r[i] op b.r[i]); \
-    return m;                                                    \
-  }                                                              \
-  template <class T>                                             \
-  CHAINRULE_INLINE mask<T> operator op(vec<T> a, T b) {          \
-    return a op vec<T>(b);                                       \
+    return m;                                                                                           \
+  }                                                                                                     \
+  template <class T>                                                                                    \
+  CHAINRULE_INLINE mask<T> operator op(vec<T> a, T b) {                                                 \
+    return a op vec<T>(b);                                                                              \
   }
 COMPARE(<)
 COMPARE(<=)

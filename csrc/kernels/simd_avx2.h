@@ -22,7 +22,9 @@ CHAINRULE_INLINE __m256i first_lanes32(i64 n) {
   const int count = n < 0 ? 0 : n > 8 ? 8 : int(n);
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
-CHAINRULE_INLINE __m256i first_lanes64(i64 n) { return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3)); }
+CHAINRULE_INLINE __m256i first_lanes64(i64 n) {
+  return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
+}
 
 CHAINRULE_INLINE __m256 native_load(const float* p, i64 n) { return _mm256_maskload_ps(p, first_lanes32(n)); }
 CHAINRULE_INLINE __m256d native_load(const double* p, i64 n) { return _mm256_maskload_pd(p, first_lanes64(n)); }

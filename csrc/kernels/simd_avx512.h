@@ -17,11 +17,21 @@ CHAINRULE_INLINE __m512d native_fma(__m512d a, __m512d b, __m512d c) { return _m
 CHAINRULE_INLINE __m512 native_sqrt(__m512 a) { return _mm512_sqrt_ps(a); }
 CHAINRULE_INLINE __m512d native_sqrt(__m512d a) { return _mm512_sqrt_pd(a); }
 
-CHAINRULE_INLINE u32 first_lanes(i64 n, int lanes) { return n >= lanes ? (1u << lanes) - 1 : n <= 0 ? 0 : (1u << n) - 1; }
+CHAINRULE_INLINE u32 first_lanes(i64 n, int lanes) {
+  return n >= lanes ? (1u << lanes) - 1 : n <= 0 ? 0 : (1u << n) - 1;
+}
 
-CHAINRULE_INLINE __m512 native_load(const float* p, i64 n) { return _mm512_maskz_loadu_ps((__mmask16)first_lanes(n, 16), p); }
-CHAINRULE_INLINE __m512d native_load(const double* p, i64 n) { return _mm512_maskz_loadu_pd((__mmask8)first_lanes(n, 8), p); }
-CHAINRULE_INLINE void native_store(float* p, __m512 v, i64 n) { _mm512_mask_storeu_ps(p, (__mmask16)first_lanes(n, 16), v); }
-CHAINRULE_INLINE void native_store(double* p, __m512d v, i64 n) { _mm512_mask_storeu_pd(p, (__mmask8)first_lanes(n, 8), v); }
+CHAINRULE_INLINE __m512 native_load(const float* p, i64 n) {
+  return _mm512_maskz_loadu_ps((__mmask16)first_lanes(n, 16), p);
+}
+CHAINRULE_INLINE __m512d native_load(const double* p, i64 n) {
+  return _mm512_maskz_loadu_pd((__mmask8)first_lanes(n, 8), p);
+}
+CHAINRULE_INLINE void native_store(float* p, __m512 v, i64 n) {
+  _mm512_mask_storeu_ps(p, (__mmask16)first_lanes(n, 16), v);
+}
+CHAINRULE_INLINE void native_store(double* p, __m512d v, i64 n) {
+  _mm512_mask_storeu_pd(p, (__mmask8)first_lanes(n, 8), v);
+}
 
 }  // namespace chainrule::CHAINRULE_ISA

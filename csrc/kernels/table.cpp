@@ -3,8 +3,12 @@
 
 namespace chainrule::CHAINRULE_ISA {
 
-#define KERNEL(name, ...) template <class T> void name(Team&, __VA_ARGS__);
-#define SIZE(name, ...) template <class T> i64 name(__VA_ARGS__);
+#define KERNEL(name, ...) \
+  template <class T>      \
+  void name(Team&, __VA_ARGS__);
+#define SIZE(name, ...) \
+  template <class T>    \
+  i64 name(__VA_ARGS__);
 #include "kernels.def"
 
 extern const Kernels<float> table_f32;

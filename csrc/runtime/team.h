@@ -36,11 +36,12 @@ class Team {
 // The number of threads that `cost` is worth: 1 for small work, else num_threads(). `cost` is in nanoseconds of one
 // thread's work, estimated by the binding (flops / 50 for products, bytes / 10 for streams).
 int threads_for(double cost);
-// The cost under which work stays on one thread; tests set 0 to run small shapes on many. Negative restores the default.
+// The cost under which work stays on one thread; tests set 0 to run small shapes on many. Negative restores the
+// default.
 void set_serial_cost(double nanoseconds);
 
-// Runs body(team) on `threads` threads (fewer where OpenMP grants fewer; 1 after a fork). On one thread OpenMP isn't entered.
-// Returns false if the run was interrupted (see set_interrupt_check): outputs are then undefined.
+// Runs body(team) on `threads` threads (fewer where OpenMP grants fewer; 1 after a fork). On one thread OpenMP isn't
+// entered. Returns false if the run was interrupted (see set_interrupt_check): outputs are then undefined.
 struct RegionBody {
   void (*call)(void* closure, Team& team);
   void* closure;

@@ -72,7 +72,7 @@ def test_same_bits_for_any_thread_count_and_fma_isa(case: Case, dtype: Any) -> N
     args = case.args(seed(case), np.dtype(dtype))
     before = _core.isa_in_use(), _core.get_num_threads()
     try:
-        for group in ([["generic"], FMA_ISAS]):
+        for group in [["generic"], FMA_ISAS]:
             results = {}
             for isa in group:
                 _core.set_isa(isa)
