@@ -188,6 +188,12 @@ CHAINRULE_INLINE vec<T> fma(vec<T> a, vec<T> b, vec<T> c) {
   return c;
 }
 
+// The 64-bit products of the low 32 bits of each 64-bit lane; the other bits are ignored.
+CHAINRULE_INLINE vec<i64> mul_u32(vec<i64> a, vec<i64> b) {
+  for (int i = 0; i < kRegisters; i++) a.r[i] = native_mul_u32(a.r[i], b.r[i]);
+  return a;
+}
+
 template <class T>
 CHAINRULE_INLINE vec<T> sqrt(vec<T> a) {
   for (int i = 0; i < kRegisters; i++) a.r[i] = native_sqrt(a.r[i]);

@@ -17,6 +17,11 @@ CHAINRULE_INLINE __m256d native_fma(__m256d a, __m256d b, __m256d c) { return _m
 CHAINRULE_INLINE __m256 native_sqrt(__m256 a) { return _mm256_sqrt_ps(a); }
 CHAINRULE_INLINE __m256d native_sqrt(__m256d a) { return _mm256_sqrt_pd(a); }
 
+// The 64-bit products of the low 32 bits of each 64-bit lane.
+CHAINRULE_INLINE native_of<i64, 32>::type native_mul_u32(native_of<i64, 32>::type a, native_of<i64, 32>::type b) {
+  return (native_of<i64, 32>::type)_mm256_mul_epu32((__m256i)a, (__m256i)b);
+}
+
 // Lane i is kept where i < n; n saturates far below the lanes' range.
 CHAINRULE_INLINE __m256i first_lanes32(i64 n) {
   const int count = n < 0 ? 0 : n > 8 ? 8 : int(n);

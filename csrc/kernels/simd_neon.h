@@ -17,6 +17,12 @@ CHAINRULE_INLINE float64x2_t native_fma(float64x2_t a, float64x2_t b, float64x2_
 CHAINRULE_INLINE float32x4_t native_sqrt(float32x4_t a) { return vsqrtq_f32(a); }
 CHAINRULE_INLINE float64x2_t native_sqrt(float64x2_t a) { return vsqrtq_f64(a); }
 
+// The 64-bit products of the low 32 bits of each 64-bit lane.
+CHAINRULE_INLINE native_of<i64, 16>::type native_mul_u32(native_of<i64, 16>::type a, native_of<i64, 16>::type b) {
+  for (int i = 0; i < 2; i++) a[i] = i64(u64(u32(a[i])) * u64(u32(b[i])));
+  return a;
+}
+
 CHAINRULE_INLINE float32x4_t native_load(const float* p, i64 n) {
   float32x4_t v = vdupq_n_f32(0);
   for (int i = 0; i < 4 && i < n; i++) v[i] = p[i];

@@ -1,3 +1,41 @@
-"""Kernels: random numbers and dropout."""
+"""Random arrays and dropout, from the counter-based generator Philox 4x32-10.
 
-__all__: list[str] = []
+Element i of an array depends on (seed, offset, i) alone: the same numbers for any number of threads and on every
+machine. Give every array its own offset; :class:`chainrule.random.Generator` counts them.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule import _core
+
+__all__ = ["bernoulli", "dropout", "dropout_backward", "uniform"]
+
+Array = np.ndarray
+
+
+def uniform(
+    shape: Sequence[int], seed: int, offset: int, low: float = 0, high: float = 1, dtype: Any = np.float32
+) -> Array:
+    """Uniform in [low, high): 24 random bits an element for float32, 52 for float64."""
+    return _core.uniform(tuple(shape), seed, offset, low, high, np.dtype(dtype))
+
+
+def bernoulli(shape: Sequence[int], p: float, seed: int, offset: int, dtype: Any = np.float32) -> Array:
+    """1 with probability p (a multiple of 2^-24, rounded up), else 0."""
+    return _core.bernoulli(tuple(shape), p, seed, offset, np.dtype(dtype))
+
+
+def dropout(x: Array, p: float, seed: int, offset: int) -> tuple[Array, Array]:
+    """(y, mask), both of x's shape: mask is False with probability p; y = x / (1 - p) where mask, else 0.
+
+    The mask is the same for float32 and float64. p = 1 gives zeros. Srivastava et al., 2014.
+    """
+    return _core.dropout(x, p, seed, offset)
+
+
+def dropout_backward(dy: Array, mask: Array, p: float) -> Array:
+    """Gradient of :func:`dropout`: dy / (1 - p) where its mask, else 0. dy and mask (bool) have one shape."""
+    return _core.dropout_backward(dy, mask, p)
