@@ -5,14 +5,14 @@
 
 namespace chainrule::CHAINRULE_ISA {
 
-CHAINRULE_INLINE i64 ceil_div(i64 a, i64 b) { return (a + b - 1) / b; }
-CHAINRULE_INLINE i64 round_up(i64 a, i64 b) { return ceil_div(a, b) * b; }
+CHAINRULE_INLINE constexpr i64 ceil_div(i64 a, i64 b) { return (a + b - 1) / b; }
+CHAINRULE_INLINE constexpr i64 round_up(i64 a, i64 b) { return ceil_div(a, b) * b; }
 template <class T>
-CHAINRULE_INLINE T at_most(T a, T b) {
+CHAINRULE_INLINE constexpr T at_most(T a, T b) {
   return a < b ? a : b;
 }
 template <class T>
-CHAINRULE_INLINE T at_least(T a, T b) {
+CHAINRULE_INLINE constexpr T at_least(T a, T b) {
   return a > b ? a : b;
 }
 

@@ -53,7 +53,7 @@ struct vec {
 
   vec() = default;
   CHAINRULE_INLINE vec(T x) {
-    for (int i = 0; i < kRegisters; i++) r[i] = native<T>{} + x;
+    for (int i = 0; i < kRegisters; i++) r[i] = x - native<T>{};  // not 0 + x: that would lose the sign of -0
   }
 };
 

@@ -1,0 +1,279 @@
+// Products of matrices, C = A B, in three pieces that fit together: sources (how A and B are packed), the block (loops
+// over K, rows and panels around the register tile of microkernel.h), and the epilogue (what becomes of a finished
+// sum).
+//
+// A source of A has a `Layout` (ByRow or ByDepth) and
+//     void pack(T* tile, i64 row, i64 rows, i64 k, i64 depth) const
+// which copies rows [row, row + rows) of A's columns [k, k + depth) into that layout.
+//
+// A source of B has
+//     const T* panel(T* packed, i64 column, i64 columns, i64 k, i64 depth, i64* stride) const
+// which gives rows [k, k + depth) of B's columns [column, column + columns), columns <= kPanel, `*stride` apart: either
+// where they lie (full panels only) or copied to `packed`, rows of kPanel, zeros after the last column. An implicit
+// product (convolution) is a source of its own.
+//
+// An epilogue is called once for every finished part of a row band of C, by the thread that made it:
+//     void operator()(T* c, i64 ldc, i64 row, i64 rows, i64 column, i64 columns) const
+// where c points to element (row, column) and holds the sums, to be turned into the result in place.
+//
+// The order of the sums is fixed by K alone (kBlockK, kSpanK: docs/numerics.md): everything here may be tuned freely.
+#pragma once
+#include "microkernel.h"
+#include "transpose.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+// A in memory: element (i, k) at data[i * ld + k].
+template <class T>
+struct PlainRows {
+  using Layout = ByRow<T>;
+  const T* data;
+  i64 ld;
+  CHAINRULE_INLINE void pack(T* tile, i64 row, i64 rows, i64 k, i64 depth) const {
+    for (i64 r = 0; r < rows; r++) {
+      const T* const from = data + (row + r) * ld + k;
+      T* const to = tile + r * Layout::kRow;
+      i64 i = 0;
+      for (; i + vec<T>::size <= depth; i += vec<T>::size) store(to + i, load(from + i));
+      if (i < depth) store(to + i, load(from + i, depth - i));
+    }
+  }
+};
+
+// A transposed in memory: element (i, k) at data[k * ld + i].
+template <class T>
+struct TransposedRows {
+  using Layout = ByDepth<T>;
+  const T* data;
+  i64 ld;
+  CHAINRULE_INLINE void pack(T* tile, i64 row, i64 rows, i64 k, i64 depth) const {
+    for (i64 i = 0; i < depth; i++)
+      for (i64 r = 0; r < rows; r += vec<T>::size)
+        store(tile + i * Layout::kDepth + r, load(data + (k + i) * ld + row + r, rows - r));
+  }
+};
+
+// B in memory, element (k, j) at data[k * ld + j]. With `direct`, full panels are read where they lie: right for few
+// rows of A, or for an ld so small that a panel's rows spread over the sets of the L1.
+template <class T>
+struct PlainColumns {
+  const T* data;
+  i64 ld;
+  bool direct;
+  CHAINRULE_INLINE const T* panel(T* packed, i64 column, i64 columns, i64 k, i64 depth, i64* stride) const {
+    const T* from = data + k * ld + column;
+    *stride = ld;
+    if (direct && columns == kPanel<T>) return from;
+    *stride = kPanel<T>;
+    const bool full = columns == kPanel<T>;
+    for (i64 i = 0; i < depth; i++, from += ld)
+#pragma GCC unroll 4
+      for (int v = 0; v < kTileVecs; v++) {
+        const T* const p = from + v * vec<T>::size;
+        store(packed + i * kPanel<T> + v * vec<T>::size, full ? load(p) : load(p, columns - v * vec<T>::size));
+      }
+    return packed;
+  }
+};
+
+// B transposed in memory: element (k, j) at data[j * ld + k].
+template <class T>
+struct TransposedColumns {
+  const T* data;
+  i64 ld;
+  CHAINRULE_INLINE const T* panel(T* packed, i64 column, i64 columns, i64 k, i64 depth, i64* stride) const {
+    *stride = kPanel<T>;
+    const T* const from = data + column * ld + k;
+    for (i64 j = 0; j < kPanel<T>; j += kSquare<T>)
+      for (i64 i = 0; i < depth; i += kSquare<T>)
+        transpose_square(packed + i * kPanel<T> + j, kPanel<T>, from + j * ld + i, ld,
+                         at_least(i64(0), at_most(i64(kSquare<T>), columns - j)), at_most(i64(kSquare<T>), depth - i));
+    return packed;
+  }
+};
+
+struct NoEpilogue {
+  template <class T>
+  CHAINRULE_INLINE void operator()(T*, i64, i64, i64, i64, i64) const {}
+};
+
+// How C is cut into chunks, and K into spans that are computed apart when C alone has too few chunks.
+struct Grid {
+  i64 m, n, k;
+  i64 rows, columns;  // of a chunk
+  i64 row_chunks, column_chunks;
+  i64 spans;   // of K, each at most kSpanK; 1 when K is empty
+  bool split;  // the spans' sums go to scratch and are added in a second pass
+};
+
+constexpr i64 kMostRows =
+    252;  // a multiple of every ISA's kTileRows but for 16 registers of NEON's: tiles come out even
+constexpr i64 kMostColumns = 256;  // a block of B: 256 KB of float32 in the L2, beside A's tile in the L1
+
+template <class T>
+CHAINRULE_INLINE Grid grid_of(i64 batches, i64 m, i64 n, i64 k) {
+  constexpr i64 kEnoughChunks = 16;
+  constexpr i64 kSmallChunk = i64(1) << 19;  // products: 5 to 10 us
+  i64 rows = at_most(m, kMostRows), columns = at_most(round_up(n, kPanel<T>), kMostColumns);
+  const auto chunks = [&] {
+    return batches * ceil_div(m, at_least(rows, i64(1))) * ceil_div(n, at_least(columns, i64(1)));
+  };
+  while (chunks() < kEnoughChunks && rows * columns * k >= 2 * kSmallChunk) {
+    if (columns >= 4 * kPanel<T>)
+      columns = round_up(columns / 2, kPanel<T>);
+    else if (rows >= 4 * kTileRows)
+      rows = round_up(rows / 2, kTileRows);
+    else
+      break;
+  }
+  Grid g{m, n, k, 0, 0, ceil_div(m, at_least(rows, i64(1))), ceil_div(n, at_least(columns, i64(1))), 0, false};
+  // Equal chunks instead of full ones and a small last one.
+  g.rows = g.row_chunks ? ceil_div(m, g.row_chunks) : 0;
+  g.columns = g.column_chunks ? round_up(ceil_div(n, g.column_chunks), kPanel<T>) : 0;
+  if (g.columns) g.column_chunks = ceil_div(n, g.columns);
+  if (g.rows) g.row_chunks = ceil_div(m, g.rows);
+  g.spans = at_least(i64(1), ceil_div(k, kSpanK));
+  constexpr i64 kMostPartials = i64(1) << 22;
+  g.split = g.spans > 1 && chunks() < kEnoughChunks && batches * g.spans * m * n <= kMostPartials;
+  return g;
+}
+
+// Scratch of one thread: the packed panels of a block of B, a tile of A, and a chunk's sums of the current span.
+template <class T>
+CHAINRULE_INLINE i64 thread_scratch(const Grid& g) {
+  const i64 span = g.spans > 1 && !g.split ? g.rows * g.columns : 0;
+  return at_most(kBlockK, g.k) * g.columns + kTileSize<T> + round_up(span, vec<T>::size);
+}
+
+// Elements of scratch that products() wants for a team of `threads`.
+template <class T>
+CHAINRULE_INLINE i64 products_scratch(i64 batches, const Grid& g, i64 threads) {
+  return threads * thread_scratch<T>(g) + (g.split ? batches * g.spans * g.m * g.n : 0);
+}
+
+// A part of C: rows [row, row + rows), columns [column, column + columns).
+struct Part {
+  i64 row, rows, column, columns;
+};
+
+// c (at the part's first element) = or += the product over k in [begin, end), at most one span. finish(c, row, rows) is
+// called for each band of rows when its sums are complete. scratch: the panels, then a tile.
+template <class T, class A, class B, class Finish>
+CHAINRULE_INLINE void multiply_part(T* c, i64 ldc, bool add, Part at, i64 begin, i64 end, const A& a, const B& b,
+                                    T* scratch, Finish&& finish) {
+  constexpr i64 kMostPanels = ceil_div(kMostColumns, kPanel<T>);
+  const i64 tiles = ceil_div(at.rows, i64(kTileRows)), panels = ceil_div(at.columns, kPanel<T>);
+  for (i64 k = begin; k < end; k += kBlockK, add = true) {
+    const i64 depth = at_most(kBlockK, end - k);
+    const T* panel[kMostPanels];
+    i64 stride[kMostPanels];
+    for (i64 p = 0; p < panels; p++)
+      panel[p] = b.panel(scratch + p * kPanel<T> * depth, at.column + p * kPanel<T>,
+                         at_most(kPanel<T>, at.columns - p * kPanel<T>), k, depth, &stride[p]);
+    T* const tile = scratch + panels * kPanel<T> * depth;
+    for (i64 t = 0; t < tiles; t++) {
+      // Tiles of equal height: a short last one would keep too few accumulators busy.
+      const i64 first = t * at.rows / tiles, rows = (t + 1) * at.rows / tiles - first;
+      a.pack(tile, at.row + first, rows, k, depth);
+      T* const band = c + first * ldc;
+      for (i64 p = 0; p < panels; p++)
+        tile_product(band + p * kPanel<T>, ldc, rows, at_most(kPanel<T>, at.columns - p * kPanel<T>), add,
+                     typename A::Layout{tile}, panel[p], stride[p], depth);
+      if (k + depth == end) finish(band, at.row + first, rows);
+    }
+  }
+}
+
+// to[r][j] = or += from[r][j].
+template <class T>
+CHAINRULE_INLINE void add_part(T* to, i64 ldto, const T* from, i64 ldfrom, i64 rows, i64 columns, bool add) {
+  for (i64 r = 0; r < rows; r++, to += ldto, from += ldfrom)
+    for (i64 j = 0; j < columns; j += vec<T>::size) {
+      const vec<T> x = load(from + j, columns - j);
+      store(to + j, add ? load(to + j, columns - j) + x : x, columns - j);
+    }
+}
+
+// One part of C, whole: all of K, then the epilogue. With `add`, C's old value is the first term: of the sum of blocks
+// where K is one span, else of the sum of spans. scratch: thread_scratch() elements.
+template <class T, class A, class B, class Epilogue>
+CHAINRULE_INLINE void product_part(T* c, i64 ldc, bool add, Part at, i64 k, const A& a, const B& b,
+                                   const Epilogue& epilogue, T* scratch) {
+  const auto finish = [&](T* band, i64 row, i64 rows) { epilogue(band, ldc, row, rows, at.column, at.columns); };
+  if (k == 0) {
+    for (i64 r = 0; r < at.rows && !add; r++)
+      for (i64 j = 0; j < at.columns; j += vec<T>::size) store(c + r * ldc + j, vec<T>(0), at.columns - j);
+    return finish(c, at.row, at.rows);
+  }
+  if (k <= kSpanK) return multiply_part(c, ldc, add, at, 0, k, a, b, scratch, finish);
+  const i64 first = add ? 0 : kSpanK;
+  if (!add) multiply_part(c, ldc, false, at, 0, first, a, b, scratch, [](T*, i64, i64) {});
+  T* const span = scratch + kBlockK * round_up(at.columns, kPanel<T>) + kTileSize<T>;
+  for (i64 begin = first; begin < k; begin += kSpanK) {
+    const i64 end = at_most(k, begin + kSpanK);
+    multiply_part(span, at.columns, false, at, begin, end, a, b, scratch, [](T*, i64, i64) {});
+    add_part(c, ldc, span, at.columns, at.rows, at.columns, true);
+  }
+  finish(c, at.row, at.rows);
+}
+
+// One product of a batch: C (m x n, rows ldc apart), its sources, its epilogue.
+template <class T, class A, class B, class Epilogue>
+struct Product {
+  T* c;
+  i64 ldc;
+  bool add;
+  A a;
+  B b;
+  Epilogue epilogue;
+};
+template <class T, class A, class B, class Epilogue>
+CHAINRULE_INLINE Product<T, A, B, Epilogue> product_of(T* c, i64 ldc, bool add, A a, B b, Epilogue epilogue) {
+  return {c, ldc, add, a, b, epilogue};
+}
+
+template <class T>
+CHAINRULE_INLINE Part part_of(const Grid& g, i64 chunk) {
+  const i64 row = chunk / g.column_chunks * g.rows, column = chunk % g.column_chunks * g.columns;
+  return {row, at_most(g.rows, g.m - row), column, at_most(g.columns, g.n - column)};
+}
+
+// All products of a batch, shared by the team; make(batch) gives the Product. No barrier at the end.
+// scratch: products_scratch() elements.
+template <class T, class Make>
+CHAINRULE_INLINE void products(Team& team, i64 batches, const Grid& g, T* scratch, Make&& make) {
+  constexpr i64 kSmallChunk = i64(1) << 18;
+  const i64 chunks = g.row_chunks * g.column_chunks;
+  const i64 spans = g.split ? g.spans : 1;
+  T* const own = scratch + team.rank() * thread_scratch<T>(g);
+  T* const partials = scratch + team.size() * thread_scratch<T>(g);
+  const i64 grain = at_least(i64(1), kSmallChunk / at_least(i64(1), g.rows * g.columns * at_most(g.k, kSpanK)));
+  parallel_for(team, batches * chunks * spans, g.split ? 1 : grain, [&](i64 begin, i64 end) {
+    for (i64 i = begin; i < end; i++) {
+      const i64 batch = i / (chunks * spans), chunk = i / spans % chunks, span = i % spans;
+      const auto p = make(batch);
+      const Part at = part_of<T>(g, chunk);
+      if (!g.split) {
+        product_part(p.c + at.row * p.ldc + at.column, p.ldc, p.add, at, g.k, p.a, p.b, p.epilogue, own);
+        continue;
+      }
+      T* const to = partials + ((batch * spans + span) * g.m + at.row) * g.n + at.column;
+      multiply_part(to, g.n, false, at, span * kSpanK, at_most(g.k, (span + 1) * kSpanK), p.a, p.b, own,
+                    [](T*, i64, i64) {});
+    }
+  });
+  if (!g.split) return;
+  team.barrier();
+  parallel_for(team, batches * g.m, ceil_div(kFlatGrain, g.n * spans), [&](i64 begin, i64 end) {
+    for (i64 i = begin; i < end; i++) {
+      const auto p = make(i / g.m);
+      const i64 row = i % g.m;
+      T* const c = p.c + row * p.ldc;
+      for (i64 span = 0; span < spans; span++)
+        add_part(c, p.ldc, partials + ((i / g.m * spans + span) * g.m + row) * g.n, g.n, 1, g.n, p.add || span > 0);
+      p.epilogue(c, p.ldc, row, 1, 0, g.n);
+    }
+  });
+}
+
+}  // namespace chainrule::CHAINRULE_ISA

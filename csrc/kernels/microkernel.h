@@ -1,0 +1,95 @@
+// The register tile of every product: kTileRows x kTileVecs vecs of C, sized per ISA in simd_<isa>.h.
+//
+//   tile_product<T>(c, ldc, rows, columns, add, a, b, ldb, depth)
+//       c[r][j] = (add ? c[r][j] : 0) + sum over k of a(r, k) * b[k * ldb + j]     r < rows, j < columns
+//
+// The sum is one FMA chain from zero in ascending k, whatever the tile, so an element's bits depend on its row of A and
+// its column of B alone (docs/numerics.md). depth is at most kBlockK. b is a panel: it must be readable to the next
+// whole vec of columns (pack_panel pads with zeros); what the padding makes is not stored.
+//
+// A comes as a packed tile in one of two layouts, both plain copies of memory (no transpose): ByRow for rows that are
+// contiguous in k, ByDepth for columns (k) that are contiguous in r. Their strides are constants, so that the inner
+// loop addresses A by one pointer, and rows that lie a power of two apart don't fall into one set of the L1.
+#pragma once
+#include "loops.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+// K is cut into blocks of this many terms: part of what a product means, not a tuning knob (docs/numerics.md).
+constexpr i64 kBlockK = 256;
+// Blocks are summed in ascending order in spans of this many terms, spans in ascending order.
+constexpr i64 kSpanK = 16 * kBlockK;
+
+// Columns of a panel of B.
+template <class T>
+constexpr i64 kPanel = kTileVecs* vec<T>::size;
+
+// A tile of A, packed. kSize is the room that it takes.
+template <class T>
+struct ByRow {
+  static constexpr i64 kRow = kBlockK + vec<T>::size, kDepth = 1, kSize = kTileRows * kRow;
+  const T* data;
+  CHAINRULE_INLINE T operator()(i64 r, i64 k) const { return data[r * kRow + k]; }
+};
+template <class T>
+struct ByDepth {
+  static constexpr i64 kRow = 1, kDepth = 16, kSize = kBlockK * kDepth;
+  const T* data;
+  CHAINRULE_INLINE T operator()(i64 r, i64 k) const { return data[r + k * kDepth]; }
+};
+static_assert(kTileRows <= 16, "ByDepth keeps 16 rows");
+template <class T>
+constexpr i64 kTileSize = ByRow<T>::kSize > ByDepth<T>::kSize ? ByRow<T>::kSize : ByDepth<T>::kSize;
+
+// One tile of fixed size; `last` is the number of columns in its last vec. The accumulators stay in registers because
+// every loop over them is unrolled.
+template <class T, int Rows, int Vecs, class A>
+__attribute__((noinline)) static void tile_fixed(T* c, i64 ldc, i64 last, bool add, A a, const T* b, i64 ldb,
+                                                 i64 depth) {
+  vec<T> sum[Rows][Vecs];
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; r++)
+#pragma GCC unroll 4
+    for (int v = 0; v < Vecs; v++) sum[r][v] = vec<T>(0);
+#pragma GCC unroll 1
+  for (i64 k = 0; k < depth; k++, b += ldb) {
+    vec<T> row[Vecs];
+#pragma GCC unroll 4
+    for (int v = 0; v < Vecs; v++) row[v] = load(b + v * vec<T>::size);
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; r++) {
+      const vec<T> x(a(r, k));
+#pragma GCC unroll 4
+      for (int v = 0; v < Vecs; v++) sum[r][v] = fma(x, row[v], sum[r][v]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; r++)
+#pragma GCC unroll 4
+    for (int v = 0; v < Vecs; v++) {
+      T* const out = c + r * ldc + v * vec<T>::size;
+      const i64 lanes = v + 1 < Vecs ? i64(vec<T>::size) : last;
+      if (lanes == vec<T>::size)
+        store(out, add ? load(out) + sum[r][v] : sum[r][v]);
+      else
+        store(out, add ? load(out, lanes) + sum[r][v] : sum[r][v], lanes);
+    }
+}
+
+template <class T, int Vecs, class A, int Rows = kTileRows>
+CHAINRULE_INLINE void tile_by_rows(T* c, i64 ldc, i64 rows, i64 last, bool add, A a, const T* b, i64 ldb, i64 depth) {
+  if constexpr (Rows > 1)
+    if (rows < Rows) return tile_by_rows<T, Vecs, A, Rows - 1>(c, ldc, rows, last, add, a, b, ldb, depth);
+  tile_fixed<T, Rows, Vecs>(c, ldc, last, add, a, b, ldb, depth);
+}
+
+template <class T, class A, int Vecs = kTileVecs>
+CHAINRULE_INLINE void tile_product(T* c, i64 ldc, i64 rows, i64 columns, bool add, A a, const T* b, i64 ldb,
+                                   i64 depth) {
+  if constexpr (Vecs > 1)
+    if (columns <= (Vecs - 1) * vec<T>::size)
+      return tile_product<T, A, Vecs - 1>(c, ldc, rows, columns, add, a, b, ldb, depth);
+  tile_by_rows<T, Vecs>(c, ldc, rows, columns - (Vecs - 1) * vec<T>::size, add, a, b, ldb, depth);
+}
+
+}  // namespace chainrule::CHAINRULE_ISA

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from chainrule import reference
+from tests.kernels.cases import Array, Case, integers, normal
+
+
+def condition(a: Array, b: Array, **transposes: bool) -> Array:
+    """The sum of the magnitudes of each element's terms."""
+    return reference.matmul(np.abs(a), np.abs(b), **transposes)
+
+
+# The terms' signs are random, so partial sums stay far below the sum of magnitudes that the bound scales with: a few eps
+# of that hold for any length.
+ULPS = 4
+
+# (m, n, k) around the register tiles (14 x 32, 6 x 16, 14 x 16, 6 x 8), the block of k (256) and its span (4096).
+SIZES = [
+    (1, 1, 1),
+    (1, 33, 7),
+    (13, 1, 300),
+    (5, 15, 16),
+    (6, 16, 17),
+    (7, 17, 1),
+    (14, 32, 255),
+    (15, 33, 256),
+    (29, 31, 257),
+    (64, 64, 64),
+    (31, 65, 515),
+    (300, 270, 40),
+    (3, 5, 4096),
+    (9, 40, 9000),
+    (0, 4, 3),
+    (4, 0, 3),
+    (4, 3, 0),
+]
+
+
+def matrix(rows: int, columns: int, transposed: bool) -> tuple[int, int]:
+    return (columns, rows) if transposed else (rows, columns)
+
+
+def products() -> list[Case]:
+    cases = []
+    for m, n, k in SIZES:
+        for ta in (False, True):
+            for tb in (False, True):
+                shapes = matrix(m, k, ta), matrix(k, n, tb)
+                cases.append(
+                    Case(
+                        "matmul",
+                        f"{m}x{n}x{k}-{'t' if ta else 'n'}{'t' if tb else 'n'}",
+                        normal(*shapes),
+                        {"transpose_a": ta, "transpose_b": tb},
+                        ulps=ULPS,
+                        scale=condition,
+                        integers=integers(*shapes),
+                    )
+                )
+    return cases
+
+
+BATCHES: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
+    ((5, 3, 4), (5, 4, 6)),
+    ((3, 7, 33), (33, 5)),
+    ((7, 33), (4, 33, 5)),
+    ((2, 1, 9, 20), (3, 20, 17)),
+    ((2, 3, 1, 8), (2, 1, 8, 40)),
+    ((40, 16, 16), (40, 16, 16)),
+    ((3, 2, 5000), (3, 5000, 2)),
+    ((0, 3, 4), (4, 5)),
+    ((2, 3, 0), (2, 0, 5)),
+]
+
+
+def view(
+    make: Callable[..., tuple[Any, ...]], change: Callable[[Array, Array], tuple[Array, Array]]
+) -> Callable[..., Any]:
+    return lambda rng, dtype: change(*make(rng, dtype))
+
+
+VIEWS: dict[str, Callable[[Array, Array], tuple[Array, Array]]] = {
+    "rows-apart": lambda a, b: (a[:, 3:23], b[2:22, 1:18]),
+    "transposed": lambda a, b: (a.T[3:23, :20], b.T[1:21, 2:10]),
+    "reversed": lambda a, b: (a[::-1, 4:24], b[:20, ::-1]),
+    "every-other": lambda a, b: (a[::2, ::2], b[::2, ::3]),
+    "repeated": lambda a, b: (np.broadcast_to(a[0, :8], (5, 8)), np.broadcast_to(b[:8, :1], (8, 9))),
+}
+
+CASES = [
+    *products(),
+    *(
+        Case("matmul", f"{a}@{b}", normal(a, b), ulps=ULPS, scale=condition, integers=integers(a, b))
+        for a, b in BATCHES
+    ),
+    *(
+        Case(
+            "matmul",
+            name,
+            view(normal((25, 25), (25, 25)), change),
+            ulps=ULPS,
+            scale=condition,
+            integers=view(integers((25, 25), (25, 25)), change),
+        )
+        for name, change in VIEWS.items()
+    ),
+]
