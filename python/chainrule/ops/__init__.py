@@ -1,0 +1,12 @@
+"""Every differentiable operation: one file per family, gathered here under PyTorch's names."""
+
+from chainrule.ops.conv import *  # noqa: F403
+from chainrule.ops.elementwise import *  # noqa: F403
+from chainrule.ops.embedding import *  # noqa: F403
+from chainrule.ops.loss import *  # noqa: F403
+from chainrule.ops.matmul import *  # noqa: F403
+from chainrule.ops.norm import *  # noqa: F403
+from chainrule.ops.pool import *  # noqa: F403
+from chainrule.ops.random import *  # noqa: F403
+from chainrule.ops.reduce import *  # noqa: F403
+from chainrule.ops.softmax import *  # noqa: F403
