@@ -181,6 +181,13 @@ CHAINRULE_INLINE vec<T> abs(vec<T> a) {
   return bitcast<T>(bitcast<I>(a) & vec<I>(I(~(I(1) << (8 * sizeof(I) - 1)))));
 }
 
+// The magnitude of a non-negative `a` with the sign of b.
+template <class T>
+CHAINRULE_INLINE vec<T> with_sign_of(vec<T> a, vec<T> b) {
+  using I = typename int_of<T>::type;
+  return bitcast<T>(bitcast<I>(a) | (bitcast<I>(b) & vec<I>(I(I(1) << (8 * sizeof(I) - 1)))));
+}
+
 // a * b + c, rounded once on every ISA that has FMA.
 template <class T>
 CHAINRULE_INLINE vec<T> fma(vec<T> a, vec<T> b, vec<T> c) {
