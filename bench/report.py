@@ -1,0 +1,166 @@
+"""``python -m bench.report``: times everything interleaved, writes bench/RESULTS.md and bench/results.png.
+
+Options: --threads N (default 2), --rounds N, --only TEXT (cases whose name contains it; nothing is written then).
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import platform
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import chainrule
+from bench import steps
+from bench.cases import CASES
+from bench.contenders import available, prepare
+from bench.test_bench import prove_equal
+from bench.timing import Timing, interleaved
+from chainrule import _core
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    times: dict[str, Timing]
+    rate: str  # GFLOP/s or GB/s of chainrule, where the case says how much work it is
+
+    @property
+    def best(self) -> tuple[str, Timing]:
+        return min(((n, t) for n, t in self.times.items() if n != "chainrule"), key=lambda peer: peer[1].median)
+
+    @property
+    def ratio(self) -> float:
+        return self.best[1].median / self.times["chainrule"].median
+
+
+def limit_threads(threads: int) -> None:
+    chainrule.set_num_threads(threads)
+    if "torch" in available():
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def kernel_rows(only: str, rounds: int) -> list[Row]:
+    rows = []
+    for case in CASES:
+        if only not in str(case):
+            continue
+        names = [n for n in available() if n in ("chainrule", "numpy", *case.peers)]
+        for name in names[1:]:
+            prove_equal(case, name)
+        times = interleaved({n: r for n in names if (r := prepare(n, case))}, rounds)
+        ours = times["chainrule"].median
+        rate = f"{case.flops / ours / 1e9:.0f} GFLOP/s" if case.flops else ""
+        rate = rate or (f"{case.bytes / ours / 1e9:.0f} GB/s" if case.bytes else "")
+        rows.append(Row(str(case), times, rate))
+        print(line(rows[-1]), flush=True)
+    return rows
+
+
+def step_rows(only: str, rounds: int) -> list[Row]:
+    rows = []
+    for step in steps.STEPS:
+        if only not in step.name:
+            continue
+        runs: dict[str, Callable[[], Any]] = {n: r for n in available() if (r := steps.prepare(n, step))}
+        losses = {n: [run() for _ in range(3)] for n, run in runs.items()}
+        for name, found in losses.items():
+            if any(abs(a - b) > 1e-4 * abs(b) for a, b in zip(found, losses["chainrule"], strict=True)):
+                raise SystemExit(f"{step.name}: losses of {name} {found} differ from {losses['chainrule']}")
+        rows.append(Row(step.name, interleaved(runs, rounds, spend=0.1), ""))
+        print(line(rows[-1]), flush=True)
+    return rows
+
+
+def microseconds(t: Timing) -> str:
+    return f"{t.median * 1e6:.1f} ({t.low * 1e6:.1f} to {t.high * 1e6:.1f})"
+
+
+def line(row: Row) -> str:
+    name, best = row.best
+    ours = row.times["chainrule"]
+    return f"| {row.name} | {microseconds(ours)} | {row.rate} | {name} {microseconds(best)} | {row.ratio:.2f} |"
+
+
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(s.split(":", 1)[1].strip() for s in lines if s.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def versions() -> str:
+    found = []
+    for package in ("numpy", "torch", "jax"):
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            found.append(f"{package} not installed")
+    return ", ".join(found)
+
+
+def markdown(kernel: list[Row], step: list[Row], threads: int) -> str:
+    head = "| case | chainrule, us | rate | best peer, us | ratio |\n|---|---|---|---|---|\n"
+    median = statistics.median(r.ratio for r in kernel)
+    return f"""# Results
+
+{datetime.date.today().isoformat()}; {processor()}, {threads} threads, {_core.isa_in_use()}; {platform.system()}, \
+Python {platform.python_version()}, {versions()}.
+Command: `python -m bench.report --threads {threads}`.
+
+Medians (lowest to highest) of interleaved rounds, float32, results proved equal first. The ratio is the best peer's
+time by ours: above 1, chainrule is faster. Shared machines are noisy: ratios hold, absolute times drift.
+
+## Whole training steps (forward, backward, Adam; eager)
+
+{head}{"".join(line(r) + chr(10) for r in step)}
+## Kernels (median ratio {median:.2f})
+
+{head}{"".join(line(r) + chr(10) for r in kernel)}
+![ratio to the best peer, per case](results.png)
+"""
+
+
+def plot(rows: list[Row], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    rows = sorted(rows, key=lambda r: r.ratio)
+    figure, axes = plt.subplots(figsize=(9, 0.22 * len(rows) + 1), layout="constrained")
+    axes.barh([r.name for r in rows], [r.ratio for r in rows], color=["C0" if r.ratio >= 1 else "C3" for r in rows])
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_xscale("log")
+    axes.set_xlabel("best peer's time / chainrule's time (right of 1: chainrule is faster)")
+    axes.tick_params(axis="y", labelsize=7)
+    axes.margins(y=0.005)
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", default="")
+    options = parser.parse_args()
+    limit_threads(options.threads)
+    step = step_rows(options.only, options.rounds)
+    kernel = kernel_rows(options.only, options.rounds)
+    if not options.only:
+        (HERE / "RESULTS.md").write_text(markdown(kernel, step, options.threads))
+        plot(step + kernel, HERE / "results.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""Whole training steps: the same nets, weights and batches in every library, losses proved equal first.
+
+A model is written once for PyTorch's API; chainrule runs it with its own module in place of ``torch``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import chainrule
+from bench.contenders import module
+
+Weights = list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A net, a batch and a loss. The optimizer is Adam with its defaults and lr 1e-3."""
+
+    name: str
+    layers: tuple[
+        Any, ...
+    ]  # ("linear", in, out), ("conv", in, out, kernel), ("pool", size), ("flatten",), activations
+    inputs: tuple[int, ...]
+    loss: str  # "mse" | "cross_entropy"
+    outputs: int
+
+    def batch(self) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(1)
+        x = rng.standard_normal(self.inputs).astype(np.float32)
+        if self.loss == "mse":
+            return x, rng.standard_normal((len(x), self.outputs)).astype(np.float32)
+        return x, rng.integers(0, self.outputs, len(x))
+
+    def weights(self) -> Weights:
+        rng = np.random.default_rng(2)
+        found = []
+        for kind, *sizes in self.layers:
+            if kind in ("linear", "conv"):
+                shape = (sizes[1], sizes[0]) + (sizes[2], sizes[2]) * (kind == "conv")
+                bound = 1 / np.sqrt(np.prod(shape[1:]))
+                found += [rng.uniform(-bound, bound, s).astype(np.float32) for s in (shape, shape[:1])]
+        return found
+
+
+STEPS = [
+    Step(
+        "RL MLP 17-64-64-6, batch 64",
+        (("linear", 17, 64), ("tanh",), ("linear", 64, 64), ("tanh",), ("linear", 64, 6)),
+        (64, 17),
+        "mse",
+        6,
+    ),
+    Step(
+        "MNIST MLP 784-512-256-10, batch 128",
+        (("linear", 784, 512), ("relu",), ("linear", 512, 256), ("relu",), ("linear", 256, 10)),
+        (128, 784),
+        "cross_entropy",
+        10,
+    ),
+    Step(
+        "LeNet, batch 64",
+        (
+            *(("conv", 1, 6, 5), ("relu",), ("pool", 2), ("conv", 6, 16, 5), ("relu",), ("pool", 2), ("flatten",)),
+            *(("linear", 256, 120), ("relu",), ("linear", 120, 84), ("relu",), ("linear", 84, 10)),
+        ),
+        (64, 1, 28, 28),
+        "cross_entropy",
+        10,
+    ),
+]
+
+
+def eager(torch: Any, step: Step) -> Callable[[], float]:
+    """The step by PyTorch's API, in torch or in chainrule."""
+    nn, F = torch.nn, torch.nn.functional
+    made = {
+        "linear": nn.Linear,
+        "conv": nn.Conv2d,
+        "pool": nn.MaxPool2d,
+        "flatten": nn.Flatten,
+        "relu": nn.ReLU,
+        "tanh": nn.Tanh,
+    }
+    model = nn.Sequential(*(made[kind](*sizes) for kind, *sizes in step.layers))
+    with torch.no_grad():
+        for p, w in zip(model.parameters(), step.weights(), strict=True):
+            p.copy_(torch.from_numpy(w))
+    fused = {"fused": True} if torch.__name__ == "torch" else {}
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, **fused)
+    x, y = map(torch.from_numpy, step.batch())
+    loss_of = F.mse_loss if step.loss == "mse" else F.cross_entropy
+
+    def run() -> float:
+        optimizer.zero_grad()
+        loss = loss_of(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return float(loss.item())
+
+    return run
+
+
+def with_jax(step: Step) -> Callable[[], float]:
+    jax = module("jax")
+    jnp, lax = jax.numpy, jax.lax
+    x, y = map(jnp.asarray, step.batch())
+
+    def forward(weights: list[Any], h: Any) -> Any:
+        left = iter(weights)
+        for kind, *sizes in step.layers:
+            if kind == "linear":
+                h = h @ next(left).T + next(left)
+            elif kind == "conv":
+                h = lax.conv(h, next(left), (1, 1), "VALID") + next(left)[:, None, None]
+            elif kind == "pool":
+                window = (1, 1, sizes[0], sizes[0])
+                h = lax.reduce_window(h, -jnp.inf, lax.max, window, window, "VALID")
+            elif kind == "flatten":
+                h = h.reshape(len(h), -1)
+            else:
+                h = jnp.tanh(h) if kind == "tanh" else jax.nn.relu(h)
+        return h
+
+    def loss_of(weights: list[Any]) -> Any:
+        out = forward(weights, x)
+        if step.loss == "mse":
+            return jnp.mean((out - y) ** 2)
+        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(out), y[:, None], 1))
+
+    def update(state: Any) -> Any:
+        weights, m, v, t = state
+        loss, grads = jax.value_and_grad(loss_of)(weights)
+        t = t + 1
+        m = [0.9 * a + 0.1 * g for a, g in zip(m, grads, strict=True)]
+        v = [0.999 * a + 0.001 * g * g for a, g in zip(v, grads, strict=True)]
+        weights = [
+            w - 1e-3 * (a / (1 - 0.9**t)) / (jnp.sqrt(b / (1 - 0.999**t)) + 1e-8)
+            for w, a, b in zip(weights, m, v, strict=True)
+        ]
+        return loss, (weights, m, v, t)
+
+    compiled = jax.jit(update, donate_argnums=0)
+    weights = [jnp.asarray(w) for w in step.weights()]
+    state = [(weights, [jnp.zeros_like(w) for w in weights], [jnp.zeros_like(w) for w in weights], jnp.float32(0))]
+
+    def run() -> float:
+        loss, state[0] = compiled(state[0])
+        return float(loss)
+
+    return run
+
+
+def with_numpy(step: Step) -> Callable[[], float] | None:
+    """Hand-written NumPy, for nets of linear layers."""
+    if any(kind in ("conv", "pool") for kind, *_ in step.layers):
+        return None
+    x, y = step.batch()
+    weights = step.weights()
+    m, v = [np.zeros_like(w) for w in weights], [np.zeros_like(w) for w in weights]
+    count = [0]
+
+    def run() -> float:
+        h, saved, left = x, [], iter(weights)
+        for kind, *_ in step.layers:
+            saved.append(h)
+            h = (
+                h @ next(left).T + next(left)
+                if kind == "linear"
+                else np.tanh(h)
+                if kind == "tanh"
+                else np.maximum(h, 0)
+            )
+            if kind != "linear":
+                saved[-1] = h
+        if step.loss == "mse":
+            d = h - y
+            loss, d = float((d * d).mean()), d * np.float32(2 / d.size)
+        else:
+            p = np.exp(h - h.max(1, keepdims=True))
+            p /= p.sum(1, keepdims=True)
+            rows = np.arange(len(y))
+            loss, d = float(-np.log(p[rows, y]).mean()), p
+            d[rows, y] -= 1
+            d /= np.float32(len(y))
+        grads: Weights = []
+        at = len(weights)
+        for (kind, *_), s in zip(reversed(step.layers), reversed(saved), strict=True):
+            if kind == "linear":
+                at -= 2
+                grads = [d.T @ s, d.sum(0), *grads]
+                d = d @ weights[at]
+            else:
+                d = d * (1 - s * s) if kind == "tanh" else d * (s > 0)
+        count[0] += 1
+        c1, c2 = np.float32(1 - 0.9 ** count[0]), np.float32(1 - 0.999 ** count[0])
+        for w, g, a, b in zip(weights, grads, m, v, strict=True):
+            a += np.float32(0.1) * (g - a)
+            b *= np.float32(0.999)
+            b += np.float32(0.001) * g * g
+            w -= np.float32(1e-3) * (a / c1) / (np.sqrt(b / c2) + np.float32(1e-8))
+        return loss
+
+    return run
+
+
+def prepare(name: str, step: Step) -> Callable[[], float] | None:
+    """A call that trains one step in this library and returns its loss; None where it has no such step."""
+    if name == "chainrule":
+        return eager(chainrule, step)
+    if name == "torch":
+        return eager(module("torch"), step)
+    return with_jax(step) if name == "jax" else with_numpy(step)

@@ -1,0 +1,57 @@
+"""``pytest bench/``: each kernel and three training steps beside the installed peers, equality proved first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench import steps
+from bench.cases import CASES, Case
+from bench.contenders import arrays, available, prepare
+from chainrule import _core
+
+NAMES = available()
+
+
+def prove_equal(case: Case, name: str) -> None:
+    """Raises unless this library computes what chainrule computes; both start from fresh arguments."""
+    ours, theirs = prepare("chainrule", case), prepare(name, case)
+    assert ours
+    assert theirs
+    expected, got = arrays(ours()), arrays(theirs())
+    assert len(got) == len(expected), f"{name} gives {len(got)} results, chainrule {len(expected)}"
+    for g, e in zip(got, expected, strict=True):
+        scale = max(1e-30, float(np.max(np.abs(e), initial=0)))
+        np.testing.assert_allclose(g.reshape(e.shape), e, rtol=0, atol=case.tolerance * scale)
+
+
+def test_every_kernel_has_a_case() -> None:
+    missing = set(_core.kernel_names()) - {c.kernel for c in CASES}
+    assert missing == set()
+
+
+@pytest.mark.parametrize(
+    ("case", "name"),
+    [pytest.param(c, n, id=f"{c}-{n}") for c in CASES for n in NAMES if n in ("chainrule", "numpy", *c.peers)],
+)
+def test_kernel(benchmark: Any, case: Case, name: str) -> None:
+    prove_equal(case, "numpy" if name == "chainrule" else name)
+    benchmark.group = str(case)
+    run = prepare(name, case)
+    assert run
+    benchmark(run)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("step", steps.STEPS, ids=lambda s: s.name)
+def test_step(benchmark: Any, step: steps.Step, name: str) -> None:
+    run = steps.prepare(name, step)
+    if run is None:
+        pytest.skip(f"no hand-written {name} step for this net")
+    ours = steps.prepare("chainrule", step)
+    assert ours
+    np.testing.assert_allclose([run() for _ in range(3)], [ours() for _ in range(3)], rtol=1e-4)
+    benchmark.group = step.name
+    benchmark(run)
