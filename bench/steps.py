@@ -22,9 +22,7 @@ class Step:
     """A net, a batch and a loss. The optimizer is Adam with its defaults and lr 1e-3."""
 
     name: str
-    layers: tuple[
-        Any, ...
-    ]  # ("linear", in, out), ("conv", in, out, kernel), ("pool", size), ("flatten",), activations
+    layers: tuple[Any, ...]  # ("linear", in, out), ("conv", in, out, kernel), ("pool", size), ("flatten",), activations
     inputs: tuple[int, ...]
     loss: str  # "mse" | "cross_entropy"
     outputs: int
