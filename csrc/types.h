@@ -26,4 +26,23 @@ struct Strided {
   i64 stride[kMaxOperands][kMaxDims];
 };
 
+// A list of arrays that one kernel walks as if they were one flat array: array i has size[i] elements and begins at
+// start[i], a multiple of 16 so that no vector straddles two arrays. start has count + 1 entries.
+struct Segments {
+  i64 count;
+  const i64* size;
+  const i64* start;
+};
+
+// Settings of the optimizers' updates, under PyTorch's names. Read when the kernel runs, so that a recorded step sees
+// the learning rate of its day.
+struct SgdSettings {
+  double lr, momentum, dampening, weight_decay;
+  bool nesterov, maximize;
+};
+struct AdamSettings {
+  double lr, beta1, beta2, eps, weight_decay;
+  bool decoupled, maximize;  // decoupled: AdamW's weight decay
+};
+
 }  // namespace chainrule

@@ -39,6 +39,23 @@ CHAINRULE_INLINE void parallel_vecs(Team& team, i64 n, F&& body) {
   });
 }
 
+// body(i, lanes) for the vectors of [from, to) on this thread. Whole vectors and the tail get lanes of two types, so
+// that the compiler makes a loop without masks and one tail: body takes `auto lanes` and hands it to load and store.
+struct Whole {};
+template <class T>
+CHAINRULE_INLINE vec<T> load(const T* p, Whole) {
+  return load(p);
+}
+template <class T>
+CHAINRULE_INLINE void store(T* p, vec<T> v, Whole) {
+  store(p, v);
+}
+template <class T, class F>
+CHAINRULE_INLINE void each_vec(i64 from, i64 to, F&& body) {
+  for (; from + vec<T>::size <= to; from += vec<T>::size) body(from, Whole());
+  if (from < to) body(from, to - from);
+}
+
 }  // namespace chainrule::CHAINRULE_ISA
 
 // At the end of a kernel's .cpp: makes its two instances, so that the table finds them.

@@ -5,10 +5,27 @@ import typing
 
 import numpy.typing
 
+def adam(
+    params: object,
+    grads: object,
+    exp_avgs: object,
+    exp_avg_sqs: object,
+    max_exp_avg_sqs: object,
+    steps: object,
+    lr: float | int,
+    beta1: float | int,
+    beta2: float | int,
+    eps: float | int,
+    weight_decay: float | int,
+    decoupled: bool,
+    maximize: bool,
+) -> None: ...
 def bernoulli(
     shape: collections.abc.Sequence[int], p: float | int, seed: int, offset: int, dtype: numpy.dtype
 ) -> numpy.typing.NDArray[typing.Any]: ...
 def build_info() -> dict[str, typing.Any]: ...
+def clip_grad_norm(grads: object, max_norm: float | int) -> numpy.typing.NDArray[typing.Any]: ...
+def clip_grad_value(grads: object, limit: float | int) -> None: ...
 def dropout(x: object, p: float | int, seed: int, offset: int) -> tuple[typing.Any, ...]: ...
 def dropout_backward(dy: object, mask: object, p: float | int) -> numpy.typing.NDArray[typing.Any]: ...
 def empty_cache() -> None: ...
@@ -33,6 +50,19 @@ def relu_backward(dy: object, y: object) -> numpy.typing.NDArray[typing.Any]: ..
 def set_isa(name: str) -> None: ...
 def set_num_threads(n: int) -> None: ...
 def set_serial_cost(nanoseconds: float | int) -> None: ...
+def sgd(
+    params: object,
+    grads: object,
+    buffers: object,
+    steps: object,
+    lr: float | int,
+    momentum: float | int,
+    dampening: float | int,
+    weight_decay: float | int,
+    nesterov: bool,
+    maximize: bool,
+) -> None: ...
+def total_norm(arrays: object) -> numpy.typing.NDArray[typing.Any]: ...
 def uniform(
     shape: collections.abc.Sequence[int],
     seed: int,

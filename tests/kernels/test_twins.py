@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -22,14 +23,16 @@ def outputs(result: Any) -> list[np.ndarray]:
 
 
 def widen(x: Any) -> Any:
-    """Floating arrays as float64, inside lists too; everything else as it is."""
+    """A copy (a kernel may write into its arguments) with floating arrays as float64, inside lists too."""
     if isinstance(x, (list, tuple)):
         return type(x)(widen(v) for v in x)
-    return x.astype(np.float64) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x
+    if not isinstance(x, np.ndarray):
+        return x
+    return x.astype(np.float64 if x.dtype.kind == "f" else x.dtype)
 
 
 def run(case: Case, args: tuple[Any, ...]) -> list[np.ndarray]:
-    return outputs(getattr(kernels, case.name)(*args, **case.kwargs))
+    return outputs(getattr(kernels, case.name)(*copy.deepcopy(args), **case.kwargs))
 
 
 def seed(case: Case) -> np.random.Generator:
