@@ -134,7 +134,7 @@ CHAINRULE_INLINE Grid grid_of(i64 batches, i64 m, i64 n, i64 k) {
   if (g.rows) g.row_chunks = ceil_div(m, g.rows);
   g.spans = at_least(i64(1), ceil_div(k, kSpanK));
   constexpr i64 kMostPartials = i64(1) << 22;
-  g.split = g.spans > 1 && chunks() < kEnoughChunks && batches * g.spans * m * n <= kMostPartials;
+  g.split = g.spans > 1 && m * n > 0 && chunks() < kEnoughChunks && batches * g.spans * m * n <= kMostPartials;
   return g;
 }
 
@@ -149,6 +149,13 @@ CHAINRULE_INLINE i64 thread_scratch(const Grid& g) {
 template <class T>
 CHAINRULE_INLINE i64 products_scratch(i64 batches, const Grid& g, i64 threads) {
   return threads * thread_scratch<T>(g) + (g.split ? batches * g.spans * g.m * g.n : 0);
+}
+
+// Whether PlainColumns should be `direct`: its panels are used for few tiles only, or lie close together.
+template <class T>
+CHAINRULE_INLINE bool worth_reading_direct(const Grid& g, i64 ld) {
+  constexpr i64 kNearBytes = 1024;
+  return g.rows <= 2 * kTileRows || ld * i64(sizeof(T)) <= kNearBytes;
 }
 
 // A part of C: rows [row, row + rows), columns [column, column + columns).

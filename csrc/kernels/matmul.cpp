@@ -8,13 +8,6 @@ namespace chainrule::CHAINRULE_ISA {
 
 namespace {
 
-// B is read where it lies when its panels would be used for few tiles only, or lie close together.
-template <class T>
-bool worth_reading_direct(const Grid& g, i64 ldb) {
-  constexpr i64 kNearBytes = 1024;
-  return g.rows <= 2 * kTileRows || ldb * i64(sizeof(T)) <= kNearBytes;
-}
-
 i64 batches_of(const Strided& batch) {
   i64 count = 1;
   for (i32 d = 0; d < batch.dims; d++) count *= batch.shape[d];

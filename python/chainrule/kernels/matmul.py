@@ -4,9 +4,42 @@ import numpy as np
 
 from chainrule import _core
 
-__all__ = ["matmul"]
+__all__ = ["linear", "linear_backward", "matmul"]
 
 Array = np.ndarray
+
+
+def linear(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    activation: str = "none",
+    return_preactivation: bool = False,
+) -> Array | tuple[Array, Array]:
+    """y = f(x W^T + bias) for x of shape (..., k), W (n, k), bias (n,): y is (..., n).
+
+    ``activation`` is ``"none"``, ``"relu"`` or ``"leaky_relu"`` (slope 0.01), computed while the sums are in the cache.
+    With ``return_preactivation`` the result is (y, z), z = x W^T + bias.
+
+    Raises ``TypeError`` for dtypes that aren't all float32 or all float64, ``ValueError`` for shapes that don't fit.
+    """
+    return _core.linear(x, weight, bias, activation, return_preactivation)
+
+
+def linear_backward(
+    dy: Array,
+    x: Array,
+    weight: Array,
+    activation: str = "none",
+    saved: Array | None = None,
+    needs: tuple[bool, bool, bool] = (True, True, True),
+) -> tuple[Array | None, Array | None, Array | None]:
+    """Gradients (dx, dW, dbias) of :func:`linear`; None for those that ``needs`` leaves out.
+
+    With dz = dy f'(z): dx = dz W, dW = dz^T x, dbias = the sum of dz over all but the last dimension. ``saved`` is what
+    f' is computed from, of dy's shape: the output y for relu and leaky_relu; nothing for ``"none"``.
+    """
+    return _core.linear_backward(dy, x, weight, activation, saved, tuple(needs))
 
 
 def matmul(a: Array, b: Array, transpose_a: bool = False, transpose_b: bool = False) -> Array:

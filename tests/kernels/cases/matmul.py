@@ -14,8 +14,8 @@ def condition(a: Array, b: Array, **transposes: bool) -> Array:
     return reference.matmul(np.abs(a), np.abs(b), **transposes)
 
 
-# The terms' signs are random, so partial sums stay far below the sum of magnitudes that the bound scales with: a few eps
-# of that hold for any length.
+# The terms' signs are random, so partial sums stay far below the sum of magnitudes that the bound scales with: a few
+# eps of that hold for any length.
 ULPS = 4
 
 # (m, n, k) around the register tiles (14 x 32, 6 x 16, 14 x 16, 6 x 8), the block of k (256) and its span (4096).
@@ -91,7 +91,74 @@ VIEWS: dict[str, Callable[[Array, Array], tuple[Array, Array]]] = {
     "repeated": lambda a, b: (np.broadcast_to(a[0, :8], (5, 8)), np.broadcast_to(b[:8, :1], (8, 9))),
 }
 
+
+def linear_condition(x: Array, weight: Array, bias: Array | None = None, **options: Any) -> Any:
+    z = reference.linear(np.abs(x), np.abs(weight), None if bias is None else np.abs(bias))
+    return (z, z) if options.get("return_preactivation") else z
+
+
+def without_bias(make: Callable[..., tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:
+    return lambda rng, dtype: make(rng, dtype)[:2]
+
+
+def with_saved(make: Callable[..., tuple[Any, ...]], activation: str) -> Callable[..., tuple[Any, ...]]:
+    """(dy, x, weight, activation, saved): saved is drawn like dy, of both signs."""
+
+    def args(rng: np.random.Generator, dtype: np.dtype) -> tuple[Any, ...]:
+        dy, x, weight = make(rng, dtype)
+        return dy, x, weight, activation, None if activation == "none" else dy[..., ::-1].copy()
+
+    return args
+
+
+# (leading dimensions of x, n, k), around the tiles, the block of k, the block and the span of rows (256, 4096).
+LAYERS: list[tuple[tuple[int, ...], int, int]] = [
+    ((), 3, 5),
+    ((1,), 10, 64),
+    ((33,), 15, 16),
+    ((2, 7), 17, 33),
+    ((64,), 64, 17),
+    ((257,), 31, 300),
+    ((3, 300), 70, 40),
+    ((9000,), 4, 3),
+    ((0,), 4, 3),
+    ((5,), 0, 3),
+    ((5,), 4, 0),
+]
+
+
+def layers() -> list[Case]:
+    cases = []
+    for lead, n, k in LAYERS:
+        name = f"{'x'.join(map(str, lead))}-{n}-{k}"
+        forward = (*lead, k), (n, k), (n,)
+        backward = (*lead, n), (*lead, k), (n, k)
+        made, exact = normal(*forward), integers(*forward)
+        for activation in ("none", "relu", "leaky_relu"):
+            kwargs = {"activation": activation, "return_preactivation": activation != "relu"}
+            whole = exact if activation != "leaky_relu" else None
+            cases.append(
+                Case("linear", f"{name}-{activation}", made, kwargs, ULPS, linear_condition, whole),
+            )
+            made_back, exact_back = (with_saved(f(*backward), activation) for f in (normal, integers))
+            cases.append(
+                Case(
+                    "linear_backward",
+                    f"{name}-{activation}",
+                    made_back,
+                    ulps=ULPS,
+                    scale=lambda dy, x, w, *_: reference.linear_backward(*map(np.abs, (dy, x, w))),
+                    integers=exact_back if activation != "leaky_relu" else None,
+                )
+            )
+        cases.append(
+            Case("linear", f"{name}-no-bias", without_bias(made), {}, ULPS, linear_condition, without_bias(exact))
+        )
+    return cases
+
+
 CASES = [
+    *layers(),
     *products(),
     *(
         Case("matmul", f"{a}@{b}", normal(a, b), ulps=ULPS, scale=condition, integers=integers(a, b))

@@ -1,0 +1,12 @@
+// The `activation` argument of the bindings whose kernels have an epilogue.
+#pragma once
+#include <string>
+
+#include "types.h"
+
+namespace chainrule {
+
+// From its name in Python; refuses any other.
+Activation activation_named(const char* op, const std::string& name);
+
+}  // namespace chainrule

@@ -1,0 +1,107 @@
+#include "bindings/activation.h"
+#include "bindings/arrays.h"
+#include "bindings/launch.h"
+#include "bindings/registry.h"
+
+namespace chainrule {
+namespace {
+
+// A product's cost, and a floor for what it reads and writes.
+template <class T>
+Work product_work(double products, i64 m, i64 n, i64 k) {
+  const double count = double(m) * double(n) * double(k);
+  return Work(flops(2 * products * count) + bytes(sizeof(T) * (double(m) * double(n) + double(m) * double(k))));
+}
+
+Shape with_last(Shape shape, i64 last) {
+  shape.back() = last;
+  return shape;
+}
+
+// The number of rows of x as a matrix.
+template <class T>
+i64 rows_of(const char* op, const Input<T>& x) {
+  return checked_size(op, Shape(x.array.shape(), x.array.shape() + x.ndim - 1), sizeof(T));
+}
+
+template <class T>
+Input<T> with_rows(const char* op, const char* arg, py::handle x) {
+  auto in = input<T>(op, arg, x);
+  if (in.ndim == 0) refuse(op, arg, describe(x), "1 dimension or more");
+  return in;
+}
+
+template <class T>
+Input<T> weight_for(const char* op, py::handle weight, const Input<T>& x) {
+  auto w = input<T>(op, "weight", weight, 2);
+  if (w.shape(1) != x.shape(-1))
+    refuse(op, "weight", describe(weight),
+           "shape (out_features, " + std::to_string(x.shape(-1)) + ") to fit x, " + describe(x.array));
+  return w;
+}
+
+py::object linear(py::handle x_in, py::handle weight, const py::object& bias, const std::string& activation,
+                  bool return_preactivation) {
+  constexpr const char* op = "linear";
+  return by_dtype(op, "x", x_in, [&](auto zero) -> py::object {
+    using T = decltype(zero);
+    const Activation act = activation_named(op, activation);
+    const auto x = with_rows<T>(op, "x", x_in);
+    const auto w = weight_for<T>(op, weight, x);
+    const i64 m = rows_of(op, x), n = w.shape(0), k = w.shape(1);
+    Input<T> b{};
+    if (!bias.is_none()) b = input<T>(op, "bias", bias, Shape{n});
+    py::array y = empty<T>(op, with_last(x.shape(), n)), z;
+    if (return_preactivation) z = empty<T>(op, with_last(x.shape(), n));
+    if (y.size() > 0) {
+      const Work work = product_work<T>(1, m, n, k);
+      const Scratch<T> scratch(kernels<T>().linear_scratch(m, n, k, work.threads));
+      launch(work, kernels<T>().linear, data<T>(y), return_preactivation ? data<T>(z) : nullptr, x.data, w.data, b.data,
+             m, n, k, act, static_cast<T*>(scratch));
+    }
+    return return_preactivation ? py::object(py::make_tuple(y, z)) : py::object(y);
+  });
+}
+
+py::tuple linear_backward(py::handle dy_in, py::handle x_in, py::handle weight, const std::string& activation,
+                          const py::object& saved_in, const std::tuple<bool, bool, bool>& needs) {
+  constexpr const char* op = "linear_backward";
+  return by_dtype(op, "dy", dy_in, [&](auto zero) {
+    using T = decltype(zero);
+    const Activation act = activation_named(op, activation);
+    const auto x = with_rows<T>(op, "x", x_in);
+    const auto w = weight_for<T>(op, weight, x);
+    const i64 m = rows_of(op, x), n = w.shape(0), k = w.shape(1);
+    const auto dy = input<T>(op, "dy", dy_in, with_last(x.shape(), n));
+    Input<T> saved{};
+    if (act != Activation::none) {
+      if (saved_in.is_none())
+        refuse(op, "saved", "None", "what the forward pass of activation '" + activation + "' saved");
+      saved = input<T>(op, "saved", saved_in, dy.shape());
+    }
+    const auto [need_dx, need_dw, need_db] = needs;
+    py::array dx, dw, db;
+    if (need_dx) dx = empty<T>(op, x.shape());
+    if (need_dw) dw = empty<T>(op, w.shape());
+    if (need_db) db = empty<T>(op, {n});
+    const Work work = product_work<T>(double(need_dx) + double(need_dw), m, n, k);
+    const Scratch<T> scratch(kernels<T>().linear_backward_scratch(m, n, k, act != Activation::none, work.threads));
+    launch(work, kernels<T>().linear_backward, need_dx ? data<T>(dx) : nullptr, need_dw ? data<T>(dw) : nullptr,
+           need_db ? data<T>(db) : nullptr, dy.data, x.data, w.data, saved.data, m, n, k, act,
+           static_cast<T*>(scratch));
+    const auto given = [](bool need, const py::array& a) { return need ? py::object(a) : py::none(); };
+    return py::make_tuple(given(need_dx, dx), given(need_dw, dw), given(need_db, db));
+  });
+}
+
+}  // namespace
+
+BINDINGS(linear) {
+  m.def("linear", linear, py::arg("x"), py::arg("weight"), py::arg("bias") = py::none(), py::arg("activation") = "none",
+        py::arg("return_preactivation") = false);
+  m.def("linear_backward", linear_backward, py::arg("dy"), py::arg("x"), py::arg("weight"),
+        py::arg("activation") = "none", py::arg("saved") = py::none(),
+        py::arg("needs") = std::make_tuple(true, true, true));
+}
+
+}  // namespace chainrule

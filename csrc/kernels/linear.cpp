@@ -1,0 +1,155 @@
+// linear:          z = x W^T + bias, y = f(z).  x (m, k), W (n, k), bias (n) or null; y, z (m, n), z or null.
+// linear_backward: dz = dy f'(z)                from dy and `saved` (y or z: activation.h); dz = dy without activation
+//                  dx = dz W, dW = dz^T x, dbias = the sum of dz's rows; each or null.
+#include "activation.h"
+#include "gemm.h"
+#include "kernels.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+namespace {
+
+// From a finished sum to the layer's output, while the band is in the L1.
+template <class T>
+struct LinearEpilogue {
+  const T* bias;
+  T* z;
+  i64 n;
+  Activation activation;
+
+  void operator()(T* y, i64 ldy, i64 row, i64 rows, i64 column, i64 columns) const {
+    if (!bias && !z && activation == Activation::none) return;
+    with_activation(activation, [&](auto kind) {
+      for (i64 j = 0; j < columns; j += vec<T>::size) {
+        const i64 lanes = at_most(columns - j, i64(vec<T>::size));
+        const vec<T> b = bias ? load(bias + column + j, lanes) : vec<T>(0);
+        for (i64 r = 0; r < rows; r++) {
+          vec<T> v = load(y + r * ldy + j, lanes);
+          if (bias) v = v + b;
+          if (z) store(z + (row + r) * n + column + j, v, lanes);
+          store(y + r * ldy + j, activate<decltype(kind)::value>(v), lanes);
+        }
+      }
+    });
+  }
+};
+
+// linear_backward's scratch, in order.
+template <class T>
+struct BackwardScratch {
+  Grid dx, dw;
+  i64 row_blocks;
+  i64 dz, sums, dx_products, dw_products;  // where each begins
+  i64 end;
+};
+
+template <class T>
+BackwardScratch<T> backward_scratch(i64 m, i64 n, i64 k, bool activation, i64 threads) {
+  BackwardScratch<T> s{grid_of<T>(1, m, k, n), grid_of<T>(1, n, k, m), ceil_div(m, kBlockK), 0, 0, 0, 0, 0};
+  s.sums = activation ? round_up(m * n, vec<T>::size) : 0;
+  s.dx_products = s.sums + round_up(s.row_blocks * n, vec<T>::size);
+  s.dw_products = s.dx_products + round_up(products_scratch<T>(1, s.dx, threads), vec<T>::size);
+  s.end = s.dw_products + products_scratch<T>(1, s.dw, threads);
+  return s;
+}
+
+// One pass over dy: dz (or null), and the sum of each block of kBlockK rows (or null).
+template <class T>
+void differentiate(Team& team, T* dz, T* sums, const T* dy, const T* saved, i64 m, i64 n, Activation activation) {
+  if (m == 0 || n == 0) return;
+  const i64 height = at_most(m, kBlockK);
+  const i64 width = at_most(round_up(2 * kFlatGrain / height, vec<T>::size), n);
+  const i64 across = ceil_div(n, width);
+  parallel_for(team, ceil_div(m, kBlockK) * across, 1, [&](i64 begin, i64 end) {
+    for (i64 chunk = begin; chunk < end; chunk++) {
+      const i64 block = chunk / across, first = block * kBlockK, last = at_most(m, first + kBlockK);
+      const i64 from = chunk % across * width, to = at_most(n, from + width);
+      with_activation(activation, [&](auto kind) {
+        for (i64 j = from; j < to; j += vec<T>::size) {
+          const i64 lanes = at_most(to - j, i64(vec<T>::size));
+          vec<T> sum(0);
+          for (i64 i = first; i < last; i++) {
+            vec<T> g = load(dy + i * n + j, lanes);
+            if constexpr (decltype(kind)::value != Activation::none) {
+              g = activation_backward<decltype(kind)::value>(g, load(saved + i * n + j, lanes));
+              store(dz + i * n + j, g, lanes);
+            }
+            sum = sum + g;
+          }
+          if (sums) store(sums + block * n + j, sum, lanes);
+        }
+      });
+    }
+  });
+}
+
+// The blocks' sums in the order of a product over m: spans of blocks, then the spans.
+template <class T>
+void add_blocks(Team& team, T* db, const T* sums, i64 blocks, i64 n) {
+  constexpr i64 kSpanBlocks = kSpanK / kBlockK;
+  parallel_for(team, n, kFlatGrain / 16, [&](i64 begin, i64 end) {
+    for (i64 j = begin; j < end; j += vec<T>::size) {
+      const i64 lanes = at_most(end - j, i64(vec<T>::size));
+      vec<T> total(0);
+      for (i64 first = 0; first < blocks; first += kSpanBlocks) {
+        vec<T> span = load(sums + first * n + j, lanes);
+        for (i64 b = first + 1; b < at_most(blocks, first + kSpanBlocks); b++)
+          span = span + load(sums + b * n + j, lanes);
+        total = first ? total + span : span;
+      }
+      store(db + j, total, lanes);
+    }
+  });
+}
+
+}  // namespace
+
+template <class T>
+i64 linear_scratch(i64 m, i64 n, i64 k, i64 threads) {
+  return products_scratch<T>(1, grid_of<T>(1, m, n, k), threads);
+}
+
+template <class T>
+void linear(Team& team, T* y, T* z, const T* x, const T* w, const T* bias, i64 m, i64 n, i64 k, Activation activation,
+            T* scratch) {
+  products<T>(team, 1, grid_of<T>(1, m, n, k), scratch, [&](i64) {
+    return product_of(y, n, false, PlainRows<T>{x, k}, TransposedColumns<T>{w, k},
+                      LinearEpilogue<T>{bias, z, n, activation});
+  });
+}
+
+template <class T>
+i64 linear_backward_scratch(i64 m, i64 n, i64 k, bool activation, i64 threads) {
+  return backward_scratch<T>(m, n, k, activation, threads).end;
+}
+
+template <class T>
+void linear_backward(Team& team, T* dx, T* dw, T* db, const T* dy, const T* x, const T* w, const T* saved, i64 m, i64 n,
+                     i64 k, Activation activation, T* scratch) {
+  const bool active = activation != Activation::none;
+  const auto s = backward_scratch<T>(m, n, k, active, team.size());
+  const T* dz = dy;
+  if (active || db) {
+    differentiate(team, scratch, db ? scratch + s.sums : nullptr, dy, saved, m, n, activation);
+    team.barrier();
+    if (active) dz = scratch;
+  }
+  if (db) add_blocks(team, db, scratch + s.sums, s.row_blocks, n);
+  if (dx)
+    products<T>(team, 1, s.dx, scratch + s.dx_products, [&](i64) {
+      return product_of(dx, k, false, PlainRows<T>{dz, n}, PlainColumns<T>{w, k, worth_reading_direct<T>(s.dx, k)},
+                        NoEpilogue{});
+    });
+  if (dw)
+    products<T>(team, 1, s.dw, scratch + s.dw_products, [&](i64) {
+      return product_of(dw, k, false, TransposedRows<T>{dz, n}, PlainColumns<T>{x, k, worth_reading_direct<T>(s.dw, k)},
+                        NoEpilogue{});
+    });
+}
+
+INSTANTIATE(linear_scratch)
+INSTANTIATE(linear)
+INSTANTIATE(linear_backward_scratch)
+INSTANTIATE(linear_backward)
+
+}  // namespace chainrule::CHAINRULE_ISA
