@@ -1,0 +1,147 @@
+// Passes over one row (n contiguous elements) that one thread makes: sums and extremes in an order fixed by n alone.
+#pragma once
+#include "loops.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+// A whole vec, where a number of lanes may stand: for_vecs() compiles its body once for each.
+struct Full {};
+template <class T>
+CHAINRULE_INLINE vec<T> load(const T* p, Full) {
+  return load(p);
+}
+template <class T>
+CHAINRULE_INLINE void store(T* p, vec<T> v, Full) {
+  store(p, v);
+}
+
+// All bits set in the first n lanes (all for Full), none in the rest.
+template <class T>
+CHAINRULE_INLINE mask<T> first(i64 n) {
+  using I = typename int_of<T>::type;
+  I lanes[vec<T>::size];
+  for (int i = 0; i < vec<T>::size; i++) lanes[i] = I(i);
+  return load(lanes) < vec<I>(I(n));
+}
+// v in those lanes, `rest` in the others.
+template <class T>
+CHAINRULE_INLINE vec<T> keep(vec<T> v, i64 n, T rest) {
+  return select<T>(first<T>(n), v, vec<T>(rest));
+}
+template <class T>
+CHAINRULE_INLINE vec<T> keep(vec<T> v, Full, T) {
+  return v;
+}
+
+// body(i, lanes) for [0, n), a vec at a time; lanes is Full but for the last.
+template <class T, class F>
+CHAINRULE_INLINE void for_vecs(i64 n, F&& body) {
+  i64 i = 0;
+  for (; i + vec<T>::size <= n; i += vec<T>::size) body(i, Full{});
+  if (i < n) body(i, n - i);
+}
+
+template <class T>
+struct Add {
+  static constexpr T identity = 0;
+  static CHAINRULE_INLINE vec<T> combine(vec<T> a, vec<T> b) { return a + b; }
+  static CHAINRULE_INLINE T combine(T a, T b) { return a + b; }
+};
+
+// The larger; a NaN wins over everything.
+template <class T>
+struct Max {
+  static constexpr T identity = -T(__builtin_inf());
+  static CHAINRULE_INLINE mask<T> beats(vec<T> a, vec<T> b) { return a > b; }
+  static CHAINRULE_INLINE bool beats(T a, T b) { return a > b; }
+  static CHAINRULE_INLINE vec<T> combine(vec<T> a, vec<T> b) { return select<T>((b > a) | (b != b), b, a); }
+  static CHAINRULE_INLINE T combine(T a, T b) { return b > a || b != b ? b : a; }
+};
+
+template <class T>
+struct Min {
+  static constexpr T identity = T(__builtin_inf());
+  static CHAINRULE_INLINE mask<T> beats(vec<T> a, vec<T> b) { return a < b; }
+  static CHAINRULE_INLINE bool beats(T a, T b) { return a < b; }
+  static CHAINRULE_INLINE vec<T> combine(vec<T> a, vec<T> b) { return select<T>((b < a) | (b != b), b, a); }
+  static CHAINRULE_INLINE T combine(T a, T b) { return b < a || b != b ? b : a; }
+};
+
+// Combines value(i, lanes), i in [0, n): four vecs of accumulators (eight adds in flight on AVX2 hide their latency)
+// that start afresh every 16 rounds, so that no lane adds more than 16 terms in a row; then the tree of reduce().
+template <class Op, class T, class F>
+CHAINRULE_INLINE T reduce_row(i64 n, F&& value) {
+  constexpr int W = vec<T>::size;
+  constexpr i64 kRound = 4 * W, kRounds = 16;
+  vec<T> a[4], total[4] = {Op::identity, Op::identity, Op::identity, Op::identity};
+  i64 i = 0;
+  while (i + kRound <= n) {
+    const i64 stop = at_most(i + kRounds * kRound, n) - kRound;
+    for (int k = 0; k < 4; k++) a[k] = value(i + k * W, Full{});
+    for (i += kRound; i <= stop; i += kRound)
+      for (int k = 0; k < 4; k++) a[k] = Op::combine(a[k], value(i + k * W, Full{}));
+    for (int k = 0; k < 4; k++) total[k] = Op::combine(total[k], a[k]);
+  }
+  for (; i + W <= n; i += W) total[0] = Op::combine(total[0], value(i, Full{}));
+  if (i < n) total[1] = Op::combine(total[1], keep(value(i, n - i), n - i, T(Op::identity)));
+  return reduce(Op::combine(Op::combine(total[0], total[1]), Op::combine(total[2], total[3])),
+                [](T p, T q) { return Op::combine(p, q); });
+}
+
+// Elements of a row that one accumulation may run over. Longer rows are cut.
+constexpr i64 kRowChunk = 4096;
+
+// reduce_row() over a row of any length by one thread: its chunks' results are combined in ascending order.
+template <class Op, class T, class F>
+CHAINRULE_INLINE T reduce_long_row(i64 n, F&& value) {
+  T result = Op::identity;
+  for (i64 begin = 0; begin < n; begin += kRowChunk) {
+    const T part =
+        reduce_row<Op, T>(at_most(kRowChunk, n - begin), [&](i64 i, auto lanes) { return value(begin + i, lanes); });
+    result = Op::combine(result, part);
+  }
+  return result;
+}
+
+// Mean and sum of squared deviations from it, of `count` numbers.
+template <class T>
+struct Moments {
+  T mean, squares;
+};
+
+// For one row chunk, n in [1, kRowChunk]. Corrected two-pass: what the rounded mean misses is put right by the sum of
+// the deviations, so a constant row has exactly zero squares.
+template <class T>
+CHAINRULE_INLINE Moments<T> row_moments(const T* x, i64 n) {
+  const T mean = reduce_row<Add<T>, T>(n, [&](i64 i, auto lanes) { return load(x + i, lanes); }) / T(n);
+  vec<T> s[2] = {T(0), T(0)}, q[2] = {T(0), T(0)};
+  int k = 0;
+  for_vecs<T>(n, [&](i64 i, auto lanes) {
+    const vec<T> d = keep(load(x + i, lanes) - mean, lanes, T(0));
+    s[k] = s[k] + d;
+    q[k] = fma(d, d, q[k]);
+    k ^= 1;
+  });
+  const T off = sum(s[0] + s[1]);
+  return {mean + off / T(n), at_least(T(0), sum(q[0] + q[1]) - off * (off / T(n)))};
+}
+
+// The moments of two sets together (Chan, Golub and LeVeque 1979); T may be a vec.
+template <class T, class C>
+CHAINRULE_INLINE Moments<T> join(Moments<T> a, C count_a, Moments<T> b, C count_b) {
+  const C total = count_a + count_b;
+  const T delta = b.mean - a.mean;
+  return {a.mean + delta * (count_b / total), a.squares + b.squares + delta * delta * (count_a * (count_b / total))};
+}
+
+template <class T>
+CHAINRULE_INLINE Moments<T> long_row_moments(const T* x, i64 n) {
+  Moments<T> all = row_moments(x, at_most(kRowChunk, n));
+  for (i64 begin = kRowChunk; begin < n; begin += kRowChunk) {
+    const i64 count = at_most(kRowChunk, n - begin);
+    all = join(all, T(begin), row_moments(x + begin, count), T(count));
+  }
+  return all;
+}
+
+}  // namespace chainrule::CHAINRULE_ISA
