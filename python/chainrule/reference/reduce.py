@@ -5,12 +5,13 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 __all__ = ["amax", "amin", "argmax", "argmin", "max", "mean", "min", "sum", "var_mean"]
 
-Array = np.ndarray
+Array = Any  # NumPy arrays; NumPy annotates what its functions return as Any
 Axes = int | Sequence[int] | None
 
 
@@ -29,7 +30,7 @@ def _flat(x: Array, axis: Axes) -> Array:
 
 def _out(y: Array, x: Array, axis: Axes, keepdims: bool) -> Array:
     """y, which lacks the reduced axes, with them as 1 where keepdims."""
-    return np.expand_dims(y, tuple(range(x.ndim)) if axis is None else _tuple(axis)) if keepdims else y
+    return np.expand_dims(y, tuple(range(x.ndim)) if axis is None else axis) if keepdims else y
 
 
 def sum(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
