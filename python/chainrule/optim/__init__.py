@@ -1,0 +1,7 @@
+"""Optimizers, with PyTorch's names, arguments and state dicts. One step of one is one call into C++."""
+
+from chainrule.optim.adam import Adam, AdamW
+from chainrule.optim.optimizer import Optimizer
+from chainrule.optim.sgd import SGD
+
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer"]
