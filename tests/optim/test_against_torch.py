@@ -179,7 +179,7 @@ def test_bad_options_are_refused_in_pytorchs_words(name: str, options: dict[str,
 @pytest.mark.parametrize("order", [2, 1, 3.5, np.inf, -np.inf, 0])
 @each_dtype
 def test_clip_grad_norm(order: float, dtype: Any, rng: np.random.Generator) -> None:
-    from chainrule.nn.utils.clip_grad import clip_grad_norm_, get_total_norm
+    from chainrule.nn.utils import clip_grad_norm_, get_total_norm
 
     for max_norm in (0.5, 1e6):
         params, twins = both([a for a in leaves(rng, dtype) if a.size])
@@ -198,7 +198,7 @@ def test_clip_grad_norm(order: float, dtype: Any, rng: np.random.Generator) -> N
 
 
 def test_clip_grad_value(rng: np.random.Generator) -> None:
-    from chainrule.nn.utils.clip_grad import clip_grad_value_
+    from chainrule.nn.utils import clip_grad_value_
 
     params, twins = both(leaves(rng, np.float32))
     for p, t in zip(params[1:], twins[1:], strict=True):
