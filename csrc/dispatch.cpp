@@ -1,5 +1,6 @@
 #include "dispatch.h"
 
+#include <cfenv>
 #include <cstdlib>
 #include <stdexcept>
 
@@ -84,6 +85,43 @@ std::vector<std::string> kernel_names() {
 #define SIZE(name, ...)
 #include "kernels.def"
   };
+}
+
+// Reading and writing the control word costs about 2 ns each on x86, so it is written only where it differs.
+#if defined(__x86_64__)
+void cpu_relax() { __builtin_ia32_pause(); }
+namespace {
+constexpr u64 kControl = 0x1F80, kStatus = 0x3F;
+u64 read_float_environment() { return __builtin_ia32_stmxcsr(); }
+void write_float_environment(u64 word) { __builtin_ia32_ldmxcsr(u32(word)); }
+}  // namespace
+#elif defined(__aarch64__)
+void cpu_relax() { __asm__ volatile("yield"); }
+namespace {
+constexpr u64 kControl = 0, kStatus = u64(0xFFFFFFFF) << 32;  // the status register is kept above the control register
+u64 read_float_environment() {
+  u64 control, status;
+  __asm__ volatile("mrs %0, fpcr\n\tmrs %1, fpsr" : "=r"(control), "=r"(status));
+  return (control & 0xFFFFFFFF) | status << 32;
+}
+void write_float_environment(u64 word) {
+  __asm__ volatile("msr fpcr, %0\n\tmsr fpsr, %1" : : "r"(word & 0xFFFFFFFF), "r"(word >> 32));
+}
+}  // namespace
+#else
+void cpu_relax() {}
+namespace {
+const u64 kControl = FE_TONEAREST, kStatus = 0;  // the standard library knows of no more than the rounding
+u64 read_float_environment() { return u64(std::fegetround()); }
+void write_float_environment(u64 word) { std::fesetround(int(word)); }
+}  // namespace
+#endif
+
+FloatEnvironment::FloatEnvironment() : before_(read_float_environment()) {
+  if ((before_ & ~kStatus) != kControl) write_float_environment(kControl | (before_ & kStatus));
+}
+FloatEnvironment::~FloatEnvironment() {
+  if (read_float_environment() != before_) write_float_environment(before_);
 }
 
 template <>

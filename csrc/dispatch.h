@@ -3,11 +3,29 @@
 #include <string>
 #include <vector>
 
+#include "types.h"
+
 namespace chainrule {
 
 std::vector<std::string> isa_available();  // on this machine, best first
 std::string isa_in_use();
 void set_isa(const std::string& name);    // std::invalid_argument where the machine lacks it
 std::vector<std::string> kernel_names();  // the KERNEL rows of kernels.def, in its order
+
+// Tells the CPU that this thread spins.
+void cpu_relax();
+
+// While one lives, its thread computes as the contract says: round to nearest, exceptions masked, denormals kept.
+// Then control and status are as they were before.
+class FloatEnvironment {
+ public:
+  FloatEnvironment();
+  ~FloatEnvironment();
+  FloatEnvironment(const FloatEnvironment&) = delete;
+  FloatEnvironment& operator=(const FloatEnvironment&) = delete;
+
+ private:
+  u64 before_;
+};
 
 }  // namespace chainrule

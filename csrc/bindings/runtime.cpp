@@ -4,12 +4,18 @@
 #include "bindings/arrays.h"
 #include "bindings/registry.h"
 #include "dispatch.h"
+#include "runtime/cpus.h"
 #include "runtime/pool.h"
 #include "runtime/team.h"
 
 namespace chainrule {
 
 BINDINGS(runtime) {
+  isa_in_use();  // chosen now: a bad CHAINRULE_ISA is an error at import
+  const ThreadCount threads = default_threads();
+  set_num_threads(threads.count);
+  if (!threads.warning.empty() && PyErr_WarnEx(PyExc_RuntimeWarning, threads.warning.c_str(), 1) < 0)
+    throw py::error_already_set();
   m.def("isa_available", isa_available);
   m.def("isa_in_use", isa_in_use);
   m.def("set_isa", set_isa, py::arg("name"));
@@ -18,7 +24,8 @@ BINDINGS(runtime) {
   m.def(
       "set_num_threads",
       [](int n) {
-        if (n < 1) refuse("set_num_threads", "n", std::to_string(n), "a positive integer");
+        if (n < 1 || n > kMostThreads)
+          refuse("set_num_threads", "n", std::to_string(n), "an integer from 1 to " + std::to_string(kMostThreads));
         set_num_threads(n);
       },
       py::arg("n"));
@@ -39,6 +46,13 @@ BINDINGS(runtime) {
     d["version"] = CHAINRULE_VERSION;
     d["compiler"] = CHAINRULE_COMPILER;
     d["build_type"] = CHAINRULE_BUILD_TYPE;
+    d["openmp"] = CHAINRULE_OPENMP;
+    d["flags"] = py::str(CHAINRULE_COMMON_FLAGS).attr("strip")();
+    py::dict isas;
+#define ISA(name, flags) isas[#name] = flags;
+    CHAINRULE_ISA_FLAGS
+#undef ISA
+    d["isas"] = isas;
     return d;
   });
 }

@@ -5,7 +5,7 @@
 
 namespace chainrule {
 
-struct TeamState;  // counters, barrier, cancel flag: shared by a region's threads (team.cpp)
+struct TeamState;  // counters, barrier, stop flag: shared by a region's threads (team.cpp)
 
 // One thread's view of its team. Everything inline here is always_inline: kernels are compiled once per ISA, and a
 // merged out-of-line copy could hold another ISA's instructions.
@@ -20,6 +20,8 @@ class Team {
   // Takes one of `count` chunks (count < 2^24) of the loop that next_loop() opened: first this thread's own share
   // [rank*count/size, (rank+1)*count/size), then what the others have left. False when none is left, or after an
   // interrupt. Every thread of the team must run the same sequence of loops.
+  // CAUTION: after an interrupt a kernel runs on over chunks that nobody computed. No later chunk is given out once a
+  // barrier is passed, but code outside of loops must not use what chunks wrote as an index.
   bool take(i64 count, i64* chunk);
   void next_loop();
 
@@ -31,17 +33,20 @@ class Team {
   int size_;
   u64 loop_;    // the number of the loop that this thread is in, equal on all threads in the same loop
   i64 serial_;  // a team of one counts its chunks here
+  bool polls_;  // this thread asks for interrupts
 };
 
-// The number of threads that `cost` is worth: 1 for small work, else num_threads(). `cost` is in nanoseconds of one
-// thread's work, estimated by the binding (flops / 50 for products, bytes / 10 for streams).
+// The number of threads that `cost` is worth: 1 for small work, at most num_threads(). `cost` is in nanoseconds of
+// one thread's work, estimated by the binding (flops / 50 for products, bytes / 10 for streams).
 int threads_for(double cost);
 // The cost under which work stays on one thread; tests set 0 to run small shapes on many. Negative restores the
 // default.
 void set_serial_cost(double nanoseconds);
 
-// Runs body(team) on `threads` threads (fewer where OpenMP grants fewer; 1 after a fork). On one thread OpenMP isn't
-// entered. Returns false if the run was interrupted (see set_interrupt_check): outputs are then undefined.
+// Runs body(team) on `threads` threads: fewer where OpenMP grants fewer, one in a child that was forked after threads
+// had run, and one inside another region of the same thread (a signal handler's). On one thread OpenMP isn't entered.
+// All of them run in the contract's floating-point environment (dispatch.h); the caller's is as before afterwards.
+// Returns false if the run was interrupted (see set_interrupt_check): outputs are then undefined.
 struct RegionBody {
   void (*call)(void* closure, Team& team);
   void* closure;
@@ -49,9 +54,14 @@ struct RegionBody {
 };
 bool run_region(int threads, const RegionBody& body);
 
-int num_threads();
-void set_num_threads(int n);  // n >= 1
-// Called on the launching thread at most every 50 ms while a kernel runs; true asks the team to stop at the next chunk.
+constexpr int kMostThreads = 1024;
+int num_threads();            // 1 in a child that was forked after threads had run
+void set_num_threads(int n);  // 1 <= n <= kMostThreads
+// Called on the launching thread at most every 50 ms while an interruptible region runs; true asks the team to stop at
+// the next chunk.
 void set_interrupt_check(bool (*check)());
+
+// For tests: the number of the calling thread's latest loop.
+void set_loop_number(u64 loop);
 
 }  // namespace chainrule

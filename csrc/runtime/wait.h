@@ -1,0 +1,21 @@
+// A counter that threads wait on: they spin for about as long as waking a sleeper takes, then sleep.
+#pragma once
+#include <atomic>
+
+#include "types.h"
+
+namespace chainrule {
+
+class Phase {
+ public:
+  u32 now() const { return value_.load(std::memory_order_acquire); }
+  void advance();  // by one thread; the others see what it wrote before
+  // Until now() != before, or `nanoseconds` have passed: false then.
+  bool wait(u32 before, i64 nanoseconds);
+
+ private:
+  std::atomic<u32> value_{0};
+  std::atomic<u32> sleepers_{0};
+};
+
+}  // namespace chainrule
