@@ -45,4 +45,15 @@ struct AdamSettings {
   bool decoupled, maximize;  // decoupled: AdamW's weight decay
 };
 
+// A window sliding over planes of h x w elements, giving oh x ow outputs. Output (oy, ox) reads, for tap (ky, kx), the
+// element (oy * sh - ph + ky * dh, ox * sw - pw + kx * dw); outside the plane lies padding.
+struct Window2d {
+  i64 h, w;    // input
+  i64 oh, ow;  // output
+  i64 kh, kw;  // taps
+  i64 sh, sw;  // stride
+  i64 ph, pw;  // padding at the top and at the left
+  i64 dh, dw;  // dilation
+};
+
 }  // namespace chainrule

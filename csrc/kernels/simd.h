@@ -213,6 +213,27 @@ CHAINRULE_INLINE T fma(T a, T b, T c) {
   return fma(vec<T>(a), vec<T>(b), vec<T>(c)).r[0][0];
 }
 
+// Lanes 0, 2, 4, ... of a followed by b.
+template <class V>
+CHAINRULE_INLINE V native_even(V a, V b) {
+  constexpr int lanes = int(sizeof(V) / sizeof(a[0]));
+  if constexpr (lanes == 2)
+    return __builtin_shufflevector(a, b, 0, 2);
+  else if constexpr (lanes == 4)
+    return __builtin_shufflevector(a, b, 0, 2, 4, 6);
+  else if constexpr (lanes == 8)
+    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
+  else
+    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+}
+template <class T>
+CHAINRULE_INLINE vec<T> even(vec<T> a, vec<T> b) {
+  native<T> both[2 * kRegisters];
+  for (int i = 0; i < kRegisters; i++) both[i] = a.r[i], both[kRegisters + i] = b.r[i];
+  for (int i = 0; i < kRegisters; i++) a.r[i] = native_even(both[2 * i], both[2 * i + 1]);
+  return a;
+}
+
 template <class T>
 CHAINRULE_INLINE T lane(vec<T> v, int i) {
   return v.r[i / vec<T>::lanes][i % vec<T>::lanes];

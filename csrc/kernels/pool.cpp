@@ -1,0 +1,296 @@
+// Pooling over planes (planes = batch * channels) of h x w elements, windows as in Window2d.
+//
+// max_pool2d            y = max of the window's elements; indices = where, flat in the plane. The first of equal ones,
+//                       the last NaN; -inf and -1 for a window without elements.
+// max_pool2d_backward   dx[indices[o]] += dy[o]       (saved: indices)
+// max_pool2d_gather     y[o] = x[indices[o]]          the gradient of max_pool2d_backward
+// avg_pool2d            y = sum of the window / divisor; divisor = the window's elements, with the padding or without,
+//                       or the same number everywhere.
+// avg_pool2d_backward   dx[i] = sum over the windows o that hold i of dy[o] / divisor[o]
+// adaptive_avg_pool2d   window of output i of O along an axis of size n: [floor(i n / O), ceil((i + 1) n / O))
+#include "kernels.h"
+#include "window.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+namespace {
+
+constexpr i64 kGrain = 1 << 14;  // elements read or written per chunk
+
+template <class T>
+CHAINRULE_INLINE void max_of_window(T* y, i64* index, const T* x, const Window2d& g, i64 oy, i64 ox) {
+  const i64 top = oy * g.sh - g.ph, left = ox * g.sw - g.pw;
+  const Span ys = taps_inside(top, g.kh, g.dh, g.h), xs = taps_inside(left, g.kw, g.dw, g.w);
+  T best = -__builtin_inff();
+  i64 where = -1;
+  for (i64 ky = ys.begin; ky < ys.end; ky++)
+    for (i64 kx = xs.begin; kx < xs.end; kx++) {
+      const i64 at = (top + ky * g.dh) * g.w + left + kx * g.dw;
+      if (where < 0 || x[at] > best || x[at] != x[at]) best = x[at], where = at;
+    }
+  *y = best;
+  if (index) *index = where;
+}
+
+// The n windows from column ox on, all whole in width: a lane each, taps in order. Positions are kept in the lanes'
+// own integers, so the plane must have fewer than 2^31 elements. Kernel: taps of a square window, 0 for any.
+template <int Stride, int Kernel, class T>
+CHAINRULE_INLINE void max_of_windows(T* y, i64* indices, const T* x, const Window2d& g, i64 oy, i64 ox, i64 n) {
+  using I = typename int_of<T>::type;
+  constexpr int size = vec<T>::size;
+  const i64 top = oy * g.sh - g.ph, kh = Kernel ? Kernel : g.kh, kw = Kernel ? Kernel : g.kw;
+  const Span ys = Kernel && top >= 0 && top + Kernel <= g.h ? Span{0, Kernel} : taps_inside(top, kh, g.dh, g.h);
+  I columns[size];
+  for (int i = 0; i < size; i++) columns[i] = I((ox + i) * g.sw - g.pw);
+  const vec<I> column = load(columns);
+  vec<T> best(-__builtin_inff());
+  vec<I> where(-1);
+  for (i64 ky = ys.begin; ky < ys.end; ky++)
+    for (i64 kx = 0; kx < kw; kx++) {
+      const i64 at = (top + ky * g.dh) * g.w + kx * g.dw;
+      const vec<T> v = load_every<Stride>(x + at + ox * g.sw - g.pw, g.sw, n);
+      const bool first = ky == ys.begin && kx == 0;
+      const mask<T> take = first ? mask<T>(I(-1)) : (v > best) | (v != v);
+      best = select<T>(take, v, best);
+      where = select<I>(take, column + I(at), where);
+    }
+  store(y, best, n);
+  if (indices) {
+    store(columns, where);
+    for (i64 i = 0; i < n; i++) indices[i] = columns[i];
+  }
+}
+
+template <int Stride, int Kernel, class T>
+CHAINRULE_INLINE void max_rows(Team& team, T* y, i64* indices, const T* x, i64 planes, const Window2d& g) {
+  Span whole = whole_windows(g);
+  if (g.h * g.w >= i64(1) << 31) whole = {0, 0};
+  const i64 rows = ceil_div(kGrain, at_least(i64(1), g.ow * g.kh * g.kw));
+  parallel_for(team, planes * g.oh, rows, [&](i64 begin, i64 end) {
+    for (i64 row = begin; row < end; row++) {
+      const T* plane = x + row / g.oh * (g.h * g.w);
+      const i64 oy = row % g.oh, at = row * g.ow;
+      for (i64 ox = 0; ox < g.ow;) {
+        i64* index = indices ? indices + at + ox : nullptr;
+        if (ox >= whole.begin && ox < whole.end) {
+          const i64 n = at_most(whole.end - ox, i64(vec<T>::size));
+          max_of_windows<Stride, Kernel>(y + at + ox, index, plane, g, oy, ox, n);
+          ox += n;
+        } else {
+          max_of_window(y + at + ox, index, plane, g, oy, ox);
+          ox++;
+        }
+      }
+    }
+  });
+}
+
+}  // namespace
+
+template <class T>
+void max_pool2d(Team& team, T* y, i64* indices, const T* x, i64 planes, const Window2d& g) {
+  if (g.sw == 2 && g.kh == 2 && g.kw == 2 && g.dh == 1)
+    max_rows<2, 2>(team, y, indices, x, planes, g);
+  else if (g.sw == 2)
+    max_rows<2, 0>(team, y, indices, x, planes, g);
+  else if (g.sw == 1)
+    max_rows<1, 0>(team, y, indices, x, planes, g);
+  else
+    max_rows<0, 0>(team, y, indices, x, planes, g);
+}
+
+// A plane is scattered by one thread in the order of its outputs: the same bits however many threads there are.
+// An index outside the plane is left out and reported in *bad; -1 stands for an empty window.
+template <class T>
+void max_pool2d_backward(Team& team, T* dx, i32* bad, const T* dy, const i64* indices, i64 planes, i64 in, i64 out) {
+  parallel_for(team, planes, ceil_div(kGrain, at_least(i64(1), in + out)), [&](i64 begin, i64 end) {
+    for (i64 plane = begin; plane < end; plane++) {
+      T* to = dx + plane * in;
+      for (i64 i = 0; i < in; i++) to[i] = 0;
+      for (i64 o = plane * out; o < (plane + 1) * out; o++) {
+        const i64 at = indices[o];
+        if (u64(at) < u64(in))
+          to[at] += dy[o];
+        else if (at != -1)
+          __atomic_store_n(bad, 1, __ATOMIC_RELAXED);
+      }
+    }
+  });
+}
+
+template <class T>
+void max_pool2d_gather(Team& team, T* y, i32* bad, const T* x, const i64* indices, i64 planes, i64 in, i64 out) {
+  parallel_for(team, planes, ceil_div(kGrain, at_least(i64(1), out)), [&](i64 begin, i64 end) {
+    for (i64 plane = begin; plane < end; plane++)
+      for (i64 o = plane * out; o < (plane + 1) * out; o++) {
+        const i64 at = indices[o];
+        y[o] = u64(at) < u64(in) ? x[plane * in + at] : T(0);
+        if (u64(at) >= u64(in) && at != -1) __atomic_store_n(bad, 1, __ATOMIC_RELAXED);
+      }
+  });
+}
+
+namespace {
+
+// Elements that output o of one axis is divided by: those of its window inside the plane, with padding those inside the
+// padded plane (a window of ceil_mode may reach past that too).
+CHAINRULE_INLINE i64 extent(i64 o, i64 kernel, i64 stride, i64 pad, i64 size, bool count_include_pad) {
+  const i64 start = o * stride - pad, end = at_most(start + kernel, size + pad);
+  if (count_include_pad) return end - start;
+  return at_most(end, size) - at_least(start, i64(0));
+}
+
+CHAINRULE_INLINE i64 divisor_at(const Window2d& g, i64 oy, i64 ox, bool count_include_pad, i64 divisor) {
+  if (divisor) return divisor;
+  return extent(oy, g.kh, g.sh, g.ph, g.h, count_include_pad) * extent(ox, g.kw, g.sw, g.pw, g.w, count_include_pad);
+}
+
+template <int Stride, class T>
+CHAINRULE_INLINE void avg_rows(Team& team, T* y, const T* x, i64 planes, const Window2d& g, bool count_include_pad,
+                               i64 divisor) {
+  const Span whole = whole_windows(g);
+  const i64 rows = ceil_div(kGrain, at_least(i64(1), g.ow * g.kh * g.kw));
+  parallel_for(team, planes * g.oh, rows, [&](i64 begin, i64 end) {
+    for (i64 row = begin; row < end; row++) {
+      const T* plane = x + row / g.oh * (g.h * g.w);
+      T* out = y + row * g.ow;
+      const i64 oy = row % g.oh, top = oy * g.sh - g.ph;
+      const Span ys = taps_inside(top, g.kh, 1, g.h);
+      for (i64 ox = 0; ox < g.ow;) {
+        const i64 left = ox * g.sw - g.pw;
+        const T count = T(divisor_at(g, oy, ox, count_include_pad, divisor));
+        if (ox >= whole.begin && ox < whole.end) {  // windows whole in width have one divisor
+          const i64 n = at_most(whole.end - ox, i64(vec<T>::size));
+          vec<T> total(0);
+          for (i64 ky = ys.begin; ky < ys.end; ky++)
+            for (i64 kx = 0; kx < g.kw; kx++)
+              total = total + load_every<Stride>(plane + (top + ky) * g.w + left + kx, g.sw, n);
+          store(out + ox, total / count, n);
+          ox += n;
+        } else {
+          const Span xs = taps_inside(left, g.kw, 1, g.w);
+          T total = 0;
+          for (i64 ky = ys.begin; ky < ys.end; ky++)
+            for (i64 kx = xs.begin; kx < xs.end; kx++) total += plane[(top + ky) * g.w + left + kx];
+          out[ox] = total / count;
+          ox++;
+        }
+      }
+    }
+  });
+}
+
+}  // namespace
+
+template <class T>
+void avg_pool2d(Team& team, T* y, const T* x, i64 planes, const Window2d& g, bool count_include_pad, i64 divisor) {
+  if (g.sw == 1)
+    avg_rows<1>(team, y, x, planes, g, count_include_pad, divisor);
+  else if (g.sw == 2)
+    avg_rows<2>(team, y, x, planes, g, count_include_pad, divisor);
+  else
+    avg_rows<0>(team, y, x, planes, g, count_include_pad, divisor);
+}
+
+template <class T>
+i64 avg_pool2d_backward_scratch(int threads, const Window2d& g) {
+  return threads * round_up(g.w, vec<T>::size);
+}
+
+// Each row of dy is spread over the columns of one scratch row, which is then added to the kh rows of dx under it.
+template <class T>
+void avg_pool2d_backward(Team& team, T* dx, const T* dy, i64 planes, const Window2d& g, bool count_include_pad,
+                         i64 divisor, T* scratch) {
+  T* const spread = scratch + team.rank() * round_up(g.w, vec<T>::size);
+  const i64 plane_cost = g.h * g.w + g.oh * (g.ow * g.kw + g.kh * g.w);
+  parallel_for(team, planes, ceil_div(kGrain, at_least(i64(1), plane_cost)), [&](i64 begin, i64 end) {
+    for (i64 plane = begin; plane < end; plane++) {
+      T* to = dx + plane * g.h * g.w;
+      for (i64 i = 0; i < g.h * g.w; i++) to[i] = 0;
+      for (i64 oy = 0; oy < g.oh; oy++) {
+        const T* from = dy + (plane * g.oh + oy) * g.ow;
+        for (i64 i = 0; i < g.w; i++) spread[i] = 0;
+        for (i64 ox = 0; ox < g.ow; ox++) {
+          const i64 left = ox * g.sw - g.pw;
+          const T each = from[ox] / T(divisor_at(g, oy, ox, count_include_pad, divisor));
+          const Span xs = taps_inside(left, g.kw, 1, g.w);
+          for (i64 kx = xs.begin; kx < xs.end; kx++) spread[left + kx] += each;
+        }
+        const i64 top = oy * g.sh - g.ph;
+        const Span ys = taps_inside(top, g.kh, 1, g.h);
+        for (i64 ky = ys.begin; ky < ys.end; ky++) {
+          T* line = to + (top + ky) * g.w;
+          for (i64 i = 0; i < g.w; i++) line[i] += spread[i];
+        }
+      }
+    }
+  });
+}
+
+namespace {
+
+CHAINRULE_INLINE Span bin(i64 i, i64 bins, i64 size) { return {i * size / bins, ceil_div((i + 1) * size, bins)}; }
+
+// Sum of rows x columns elements, rows `stride` apart: lanes while a row fills half of them, else one by one.
+template <class T>
+CHAINRULE_INLINE T sum_block(const T* x, i64 rows, i64 columns, i64 stride) {
+  constexpr i64 size = vec<T>::size;
+  if (columns == stride) columns *= rows, rows = 1;  // rows that follow each other
+  if (columns < size / 2) {
+    T total = 0;
+    for (i64 r = 0; r < rows; r++)
+      for (i64 c = 0; c < columns; c++) total += x[r * stride + c];
+    return total;
+  }
+  vec<T> total(0);
+  for (i64 r = 0; r < rows; r++) {
+    i64 c = 0;
+    for (; c + size <= columns; c += size) total = total + load(x + r * stride + c);
+    if (c < columns) total = total + load(x + r * stride + c, columns - c);
+  }
+  return sum(total);
+}
+
+}  // namespace
+
+template <class T>
+void adaptive_avg_pool2d(Team& team, T* y, const T* x, i64 planes, i64 h, i64 w, i64 oh, i64 ow) {
+  parallel_for(team, planes, ceil_div(kGrain, at_least(i64(1), h * w + oh * ow)), [&](i64 begin, i64 end) {
+    for (i64 plane = begin; plane < end; plane++)
+      for (i64 oy = 0; oy < oh; oy++)
+        for (i64 ox = 0; ox < ow; ox++) {
+          const Span ys = bin(oy, oh, h), xs = bin(ox, ow, w);
+          const i64 rows = ys.end - ys.begin, columns = xs.end - xs.begin;
+          const T total = sum_block(x + (plane * h + ys.begin) * w + xs.begin, rows, columns, w);
+          y[(plane * oh + oy) * ow + ox] = total / T(rows * columns);
+        }
+  });
+}
+
+template <class T>
+void adaptive_avg_pool2d_backward(Team& team, T* dx, const T* dy, i64 planes, i64 h, i64 w, i64 oh, i64 ow) {
+  parallel_for(team, planes, ceil_div(kGrain, at_least(i64(1), h * w + oh * ow)), [&](i64 begin, i64 end) {
+    for (i64 plane = begin; plane < end; plane++) {
+      T* to = dx + plane * h * w;
+      for (i64 i = 0; i < h * w; i++) to[i] = 0;
+      for (i64 oy = 0; oy < oh; oy++)
+        for (i64 ox = 0; ox < ow; ox++) {
+          const Span ys = bin(oy, oh, h), xs = bin(ox, ow, w);
+          const T each = dy[(plane * oh + oy) * ow + ox] / T((ys.end - ys.begin) * (xs.end - xs.begin));
+          for (i64 iy = ys.begin; iy < ys.end; iy++)
+            for (i64 ix = xs.begin; ix < xs.end; ix++) to[iy * w + ix] += each;
+        }
+    }
+  });
+}
+
+INSTANTIATE(adaptive_avg_pool2d)
+INSTANTIATE(adaptive_avg_pool2d_backward)
+INSTANTIATE(avg_pool2d)
+INSTANTIATE(avg_pool2d_backward)
+INSTANTIATE(avg_pool2d_backward_scratch)
+INSTANTIATE(max_pool2d)
+INSTANTIATE(max_pool2d_backward)
+INSTANTIATE(max_pool2d_gather)
+
+}  // namespace chainrule::CHAINRULE_ISA
