@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from chainrule import ops
 from chainrule.nn.modules.module import Module
 from chainrule.tensor import Tensor
 
@@ -19,7 +20,7 @@ class Flatten(Module):
         self.end_dim = end_dim
 
     def forward(self, input: Tensor) -> Tensor:
-        return input.flatten(self.start_dim, self.end_dim)
+        return ops.flatten(input, self.start_dim, self.end_dim)
 
     def extra_repr(self) -> str:
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
@@ -39,25 +40,7 @@ class Unflatten(Module):
         self.unflattened_size = unflattened_size
 
     def forward(self, input: Tensor) -> Tensor:
-        dim = self.dim + input.ndim if self.dim < 0 else self.dim
-        if not 0 <= dim < input.ndim:
-            raise IndexError(f"Unflatten: dim: got {self.dim}, the input has {input.ndim} dimensions")
-        return input.reshape(*input.shape[:dim], *self._sizes(input.shape[dim]), *input.shape[dim + 1 :])
-
-    def _sizes(self, length: int) -> list[int]:
-        sizes = list(self.unflattened_size)
-        known = 1
-        for size in sizes:
-            known *= 1 if size == -1 else size
-        if sizes.count(-1) == 1 and known > 0 and length % known == 0:
-            sizes[sizes.index(-1)] = length // known
-            return sizes
-        if -1 in sizes or known != length:
-            raise RuntimeError(
-                f"Unflatten: unflattened_size: got {self.unflattened_size}, which does not make up the size {length} "
-                f"of dimension {self.dim}"
-            )
-        return sizes
+        return ops.unflatten(input, self.dim, self.unflattened_size)
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, unflattened_size={self.unflattened_size}"
