@@ -1,0 +1,182 @@
+"""In-place changes on the tape.
+
+The changed tensor becomes the output of a new node. Where it is a view, its base does too (:class:`Overwrite`: the
+gradient of the changed region goes to the new values, the rest to the old base), and every other view of that base
+makes its node again, from the base as it is now, when next used.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from chainrule.autograd import Context, Function
+from chainrule.autograd.grad_mode import state
+from chainrule.ops.view import replay
+from chainrule.tensor import Tensor, Version, wrap
+
+__all__: list[str] = []
+
+Views = tuple[tuple[type[Function], tuple[Any, ...]], ...]
+
+
+class Overwrite(Function):
+    """The base of a view whose values were replaced (by now, in memory) by ``values``."""
+
+    @staticmethod
+    def forward(ctx: Context, base: Tensor, values: Tensor, views: Views) -> Tensor:
+        ctx.views = views
+        ctx.mark_dirty(base)
+        return base
+
+    @staticmethod
+    def backward(ctx: Context, dy: Tensor) -> Any:
+        rest = ZeroRegion.apply(dy, ctx.views) if ctx.needs_input_grad[0] else None
+        return rest, replay(dy, ctx.views) if ctx.needs_input_grad[1] else None, None
+
+
+class ZeroRegion(Function):
+    """A copy of x with zeros where these views of it lie."""
+
+    @staticmethod
+    def forward(ctx: Context, x: Tensor, views: Views) -> Tensor:
+        ctx.views = views
+        y = wrap(np.array(x._array, order="C"))
+        replay(y, views)._array[...] = 0
+        return y
+
+    @staticmethod
+    def backward(ctx: Context, dy: Tensor) -> Any:
+        return ZeroRegion.apply(dy, ctx.views), None
+
+
+class CopyInto(Function):
+    """The values of ``source``, broadcast and cast, in place of ``old``'s."""
+
+    @staticmethod
+    def forward(ctx: Context, old: Tensor, source: Tensor) -> Tensor:
+        ctx.source = source._array.shape, source._array.dtype
+        y = np.empty(old._array.shape, old._array.dtype)
+        np.copyto(y, source._array, casting="unsafe")
+        return wrap(y)
+
+    @staticmethod
+    def backward(ctx: Context, dy: Tensor) -> Any:
+        from chainrule import ops
+
+        shape, dtype = ctx.source
+        source = ops.unbroadcast(dy, shape).to(dtype) if ctx.needs_input_grad[1] else None
+        return wrap(np.zeros_like(dy._array)) if ctx.needs_input_grad[0] else None, source
+
+
+class Forget(Function):
+    """Values that don't depend on ``old``: its gradient is zero."""
+
+    @staticmethod
+    def forward(ctx: Context, old: Tensor, values: np.ndarray[Any, Any]) -> Tensor:
+        return wrap(values)
+
+    @staticmethod
+    def backward(ctx: Context, dy: Tensor) -> Any:
+        return wrap(np.zeros_like(dy._array)), None
+
+
+def check_writable(x: Tensor) -> None:
+    """Refuses memory that can't be written, or whose elements overlap."""
+    if not x._array.flags.writeable:
+        raise RuntimeError("a read-only tensor (its NumPy array isn't writeable) cannot be modified in place")
+    if any(s == 0 and n > 1 for s, n in zip(x._array.strides, x._array.shape, strict=True)):
+        raise RuntimeError(
+            "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
+            "Please clone() the tensor before performing the operation."
+        )
+
+
+def check_history(x: Tensor, others: tuple[Any, ...] = ()) -> bool:
+    """Whether a change of x is to be recorded; refuses one that PyTorch refuses."""
+    if not state.enabled:
+        return False
+    mine = x._wants_grad()
+    if mine and x._node is None:
+        raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+    base = x._base
+    if base is not None and base._wants_grad() and base._node is None:
+        raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+    return mine or any(isinstance(o, Tensor) and o._wants_grad() for o in others)
+
+
+def modify(x: Tensor, name: str, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+    """x becomes ``function(x, *args)``, in x's own memory, which its views and aliases share."""
+    check_writable(x)
+    recorded = check_history(x, args)
+    old = x
+    if recorded:  # what function saves of x must survive the change
+        old = wrap(x._array)
+        old._counter = x._shared_counter()
+        if x._wants_grad():
+            old._requires_grad = True
+            old._node, old._output_nr = x._node, x._output_nr
+    result = function(old, *args, **kwargs)
+    if not isinstance(result, Tensor):
+        raise TypeError(f"{name}_: got {type(result).__name__}, want a Tensor")
+    if result._array.shape != x._array.shape:
+        raise RuntimeError(
+            f"output with shape {list(x.shape)} doesn't match the broadcast shape {list(result.shape)} in {name}_"
+        )
+    if result._array.dtype != x._array.dtype:
+        if not np.can_cast(result._array.dtype, x._array.dtype, "same_kind"):
+            raise RuntimeError(
+                f"result type {result._array.dtype} can't be cast to the desired output type {x._array.dtype}"
+            )
+        result = result.to(x._array.dtype)
+    if recorded and sys.getrefcount(old) > _UNSAVED:
+        _keep(old)
+    np.copyto(x._array, result._array)
+    x._bump()
+    if recorded:
+        x._rebase(result._node, result._output_nr)
+    return x
+
+
+def _keep(old: Tensor) -> None:
+    """Gives a saved tensor memory of its own, at the version at which it was saved."""
+    version = Version()
+    version.value = old._version
+    old._array, old._counter = old._array.copy(), version
+
+
+def _probe() -> int:
+    old = wrap(np.zeros(()))
+    return sys.getrefcount(old)
+
+
+_UNSAVED = _probe()
+
+
+def overwrite(x: Tensor, name: str, values: np.ndarray[Any, Any]) -> Tensor:
+    """x takes ``values``, which don't depend on it, and keeps its place on the tape with a gradient of zero."""
+    return modify(x, name, Forget.apply, values)
+
+
+def copy_into(x: Tensor, source: Any) -> Tensor:
+    """x takes the values of ``source`` (a tensor, an array or a number), broadcast and cast."""
+    given = source if isinstance(source, Tensor) else wrap(np.asarray(source))
+    shape = x._array.shape
+    try:
+        fits = np.broadcast_shapes(given._array.shape, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise RuntimeError(
+            f"The size of tensor a {list(shape)} must match the size of tensor b {list(given.shape)}: copy_ broadcasts "
+            "its source alone"
+        )
+    if state.enabled and (x._wants_grad() or given._wants_grad()):
+        return modify(x, "copy", CopyInto.apply, given)
+    check_writable(x)
+    np.copyto(x._array, given._array, casting="unsafe")
+    x._bump()
+    return x
