@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from math import e, inf, nan, pi
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chainrule import _core, dtypes, random  # isort: skip
 from chainrule.tensor import Tensor  # isort: skip  (the operations need it)
@@ -23,6 +24,9 @@ from chainrule.dtypes import *  # noqa: F403
 from chainrule.ops import *  # noqa: F403
 from chainrule.random import Generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from chainrule.tensor_repr import set_printoptions
+
+if TYPE_CHECKING:
+    from chainrule import nn, optim, reference
 
 __version__: str = _core.build_info()["version"]
 Size = tuple
@@ -54,10 +58,13 @@ __all__ = [
     "memory_stats",
     "nan",
     "newaxis",
+    "nn",
     "no_grad",
     "ops",
+    "optim",
     "pi",
     "random",
+    "reference",
     "seed",
     "set_grad_enabled",
     "set_isa",
@@ -69,13 +76,11 @@ __all__ += creation.__all__
 __all__ += dtypes.__all__
 __all__ += ops.__all__
 
-_LAZY = ("cli", "nn", "optim", "reference", "serialization", "testing", "utils")
+# Imported when first used: kernels and tensors alone start faster.
+_PARTS = ("nn", "optim", "reference")
 
 
 def __getattr__(name: str) -> Any:
-    """Parts of the package that are imported when first used."""
-    if name in _LAZY:
-        import importlib
-
-        return importlib.import_module(f"chainrule.{name}")
+    if name in _PARTS:
+        return import_module(f"chainrule.{name}")
     raise AttributeError(f"module 'chainrule' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Tensor's methods for shapes, parts and indices: each forwards to the operation of its name in :mod:`chainrule.ops`."""
+"""Tensor's methods for shapes, parts and indices; each forwards to the operation of its name in chainrule.ops."""
 
 from __future__ import annotations
 

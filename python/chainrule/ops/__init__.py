@@ -6,7 +6,7 @@ from chainrule.ops import (
     elementwise,
     embedding,
     indexing,
-    inplace,
+    inplace,  # noqa: F401  (the tensor's methods reach it here)
     joining,
     loss,
     matmul,

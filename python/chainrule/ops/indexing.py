@@ -11,7 +11,7 @@ import numpy as np
 
 from chainrule.autograd import Context, Function
 from chainrule.ops.inplace import check_history, check_writable
-from chainrule.ops.view import Slice, dimension, view_of
+from chainrule.ops.view import Slice, broadcast_tensors, broadcast_to, dimension, ravel, unbroadcast, view_of
 from chainrule.tensor import Tensor, wrap
 
 __all__ = [
@@ -79,14 +79,12 @@ class SetItem(Function):
 
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> Any:
-        from chainrule import ops
-
         shape, dtype = ctx.value
         rest = ZeroAt.apply(dy, ctx.index) if ctx.needs_input_grad[0] else None
         if not ctx.needs_input_grad[1]:
             return rest, None, None
         part = view_of(dy, Slice, ctx.index) if is_basic(ctx.index) else Gather.apply(dy, ctx.index)
-        return rest, ops.unbroadcast(part, shape).to(dtype), None
+        return rest, unbroadcast(part, shape).to(dtype), None
 
 
 class ZeroAt(Function):
@@ -308,13 +306,11 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
 
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """As :func:`gather`, with ``indices`` broadcast against input; without ``dim``, over the flat elements."""
-    from chainrule.ops.view import broadcast_to, ravel
-
     if dim is None:
         return gather(ravel(input), 0, ravel(indices))
     d = dimension("take_along_dim", dim, input._array.ndim)
     a, b = list(input.shape), list(indices.shape)
-    shape = np.broadcast_shapes(tuple([*a[:d], 1, *a[d + 1 :]]), tuple([*b[:d], 1, *b[d + 1 :]]))
+    shape = np.broadcast_shapes((*a[:d], 1, *a[d + 1 :]), (*b[:d], 1, *b[d + 1 :]))
     input = broadcast_to(input, (*shape[:d], a[d], *shape[d + 1 :]))
     return gather(input, d, broadcast_to(indices, (*shape[:d], b[d], *shape[d + 1 :])))
 
@@ -385,14 +381,12 @@ class MaskedFill(Function):
 
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> Any:
-        from chainrule import ops
-
         kept, filled = None, None
         if ctx.needs_input_grad[0]:
-            kept = ops.unbroadcast(MaskedFill.apply(dy, ctx.mask, wrap(np.zeros((), dy._array.dtype))), ctx.shapes[0])
+            kept = unbroadcast(MaskedFill.apply(dy, ctx.mask, wrap(np.zeros((), dy._array.dtype))), ctx.shapes[0])
         if ctx.needs_input_grad[2]:
             filled = MaskedFill.apply(dy, ~ctx.mask, wrap(np.zeros((), dy._array.dtype)))
-            filled = ops.unbroadcast(filled, ctx.shapes[1])
+            filled = unbroadcast(filled, ctx.shapes[1])
         return kept, None, filled
 
 
@@ -416,8 +410,6 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
 
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where ``mask`` (bool, broadcast both ways) is True, in one dimension."""
-    from chainrule.ops.view import broadcast_tensors
-
     if mask._array.dtype != np.bool_:
         raise RuntimeError(f"masked_select: argument 'mask' is {mask.dtype}, want a bool tensor")
     x, where = broadcast_tensors(input, mask)

@@ -15,7 +15,7 @@ import numpy as np
 
 from chainrule.autograd import Context, Function
 from chainrule.autograd.grad_mode import state
-from chainrule.ops.view import replay
+from chainrule.ops.view import replay, unbroadcast
 from chainrule.tensor import Tensor, Version, wrap
 
 __all__: list[str] = []
@@ -65,10 +65,8 @@ class CopyInto(Function):
 
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> Any:
-        from chainrule import ops
-
         shape, dtype = ctx.source
-        source = ops.unbroadcast(dy, shape).to(dtype) if ctx.needs_input_grad[1] else None
+        source = unbroadcast(dy, shape).to(dtype) if ctx.needs_input_grad[1] else None
         return wrap(np.zeros_like(dy._array)) if ctx.needs_input_grad[0] else None, source
 
 

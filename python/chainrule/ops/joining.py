@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from chainrule.autograd import Context, Function
-from chainrule.ops.view import Slice, broadcast_to, dimension, permute, reshape, unsqueeze, view_of
+from chainrule.ops.indexing import index_select, nonzero
+from chainrule.ops.view import Slice, broadcast_to, clone, dimension, permute, reshape, unbroadcast, unsqueeze, view_of
 from chainrule.tensor import Tensor, wrap
 
 __all__ = [
@@ -66,12 +67,10 @@ class Where(Function):
 
     @staticmethod
     def backward(ctx: Context, dz: Tensor) -> Any:
-        from chainrule import ops
-
         zero = wrap(np.zeros((), dz._array.dtype))
         _, need_x, need_y = ctx.needs_input_grad
-        dx = ops.unbroadcast(Where.apply(ctx.condition, dz, zero), ctx.shapes[0]) if need_x else None
-        dy = ops.unbroadcast(Where.apply(ctx.condition, zero, dz), ctx.shapes[1]) if need_y else None
+        dx = unbroadcast(Where.apply(ctx.condition, dz, zero), ctx.shapes[0]) if need_x else None
+        dy = unbroadcast(Where.apply(ctx.condition, zero, dz), ctx.shapes[1]) if need_y else None
         return None, dx, dy
 
 
@@ -146,8 +145,6 @@ def vstack(tensors: Sequence[Tensor]) -> Tensor:
 
 def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     """``input`` where ``condition`` (bool) is True, else ``other``, all broadcast; alone, the places that are True."""
-    from chainrule.ops.indexing import nonzero
-
     if input is None and other is None:
         return nonzero(condition, as_tuple=True)
     if not isinstance(condition, Tensor) or condition._array.dtype != np.bool_:
@@ -206,15 +203,11 @@ def tile(input: Tensor, dims: Sequence[int]) -> Tensor:
     shape = [1] * (len(times) - len(shape)) + shape
     x = reshape(input, [n for s in shape for n in (1, s)])
     x = broadcast_to(x, [n for r, s in zip(times, shape, strict=True) for n in (r, s)])
-    from chainrule.ops.view import clone
-
     return reshape(clone(x), [r * s for r, s in zip(times, shape, strict=True)])
 
 
 def repeat_interleave(input: Tensor, repeats: int | Tensor, dim: int | None = None) -> Tensor:
     """Each entry along ``dim`` (without: of the flat elements) ``repeats`` times in a row."""
-    from chainrule.ops.indexing import index_select
-
     x = reshape(input, (-1,)) if dim is None else input
     d = dimension("repeat_interleave", 0 if dim is None else dim, x._array.ndim)
     count = repeats._array if isinstance(repeats, Tensor) else repeats

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, SupportsIndex
 
 import numpy as np
 
+from chainrule import kernels
 from chainrule.autograd import Context, Function
 from chainrule.autograd.grad_mode import state
 from chainrule.tensor import Tensor, wrap
@@ -33,6 +35,7 @@ __all__ = [
     "tensor_split",
     "transpose",
     "unbind",
+    "unbroadcast",
     "unflatten",
     "unsqueeze",
 ]
@@ -79,9 +82,22 @@ class Expand(Function):
 
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> Any:
-        from chainrule import ops
+        return unbroadcast(dy, ctx.shape), None
 
-        return ops.unbroadcast(dy, ctx.shape), None
+
+class SumTo(Function):
+    """Summed over the dimensions that broadcasting from ``shape`` added or repeated."""
+
+    @staticmethod
+    def forward(ctx: Context, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+        ctx.shape = x._array.shape
+        extra = x._array.ndim - len(shape)
+        repeated = [i + extra for i, n in enumerate(shape) if n == 1 and x._array.shape[i + extra] != 1]
+        return wrap(kernels.sum(x._array, (*range(extra), *repeated)).reshape(shape))
+
+    @staticmethod
+    def backward(ctx: Context, dy: Tensor) -> Any:
+        return view_of(dy, Expand, ctx.shape), None
 
 
 class Slice(Function):
@@ -190,7 +206,7 @@ def dimension(op: str, dim: SupportsIndex, ndim: int, arg: str = "dim") -> int:
     d, n = operator.index(dim), max(ndim, 1)
     if not -n <= d < n:
         raise IndexError(
-            f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {d}) in {op}, argument '{arg}'"
+            f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {d}): {op}, argument {arg!r}"
         )
     return d + n if d < 0 else d
 
@@ -299,6 +315,20 @@ def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
                 f"dimension {i}. Target sizes: {list(size)}. Tensor sizes: {list(old)}"
             )
     return view_of(input, Expand, tuple(shape))
+
+
+def unbroadcast(grad: Tensor, shape: Sequence[int]) -> Tensor:
+    """The gradient of what was broadcast from ``shape``: summed over what broadcasting added or repeated."""
+    wanted = tuple(shape)
+    if grad._array.shape == wanted:
+        return grad
+    try:
+        fits = np.broadcast_shapes(grad._array.shape, wanted) == grad._array.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise RuntimeError(f"size {list(wanted)} is not expandable to size {list(grad.shape)}.")
+    return SumTo.apply(grad, wanted)  # type: ignore[no-any-return]
 
 
 def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -423,7 +453,7 @@ def tensor_split(input: Tensor, indices_or_sections: int | Sequence[int], dim: i
         small, more = divmod(n, indices_or_sections)
         return split(input, [small + (i < more) for i in range(indices_or_sections)], dim)
     cuts = [0, *[slice(None, i).indices(n)[1] for i in indices_or_sections], n]
-    return tuple(narrow(input, dim, a, max(b - a, 0)) for a, b in zip(cuts, cuts[1:], strict=False))
+    return tuple(narrow(input, dim, a, max(b - a, 0)) for a, b in pairwise(cuts))
 
 
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
