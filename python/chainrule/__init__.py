@@ -1,4 +1,5 @@
 """chainrule: backpropagation for CPUs."""
+# ruff: noqa: F401  (what is imported here is the package's contents)
 
 from __future__ import annotations
 
@@ -21,7 +22,20 @@ from chainrule.autograd import (
 )
 from chainrule.creation import *  # noqa: F403
 from chainrule.dtypes import *  # noqa: F403
-from chainrule.ops import *  # noqa: F403
+from chainrule.ops.comparison import *  # noqa: F403
+from chainrule.ops.conv import *  # noqa: F403
+from chainrule.ops.elementwise import *  # noqa: F403
+from chainrule.ops.embedding import *  # noqa: F403
+from chainrule.ops.indexing import *  # noqa: F403
+from chainrule.ops.joining import *  # noqa: F403
+from chainrule.ops.loss import *  # noqa: F403
+from chainrule.ops.matmul import *  # noqa: F403
+from chainrule.ops.norm import *  # noqa: F403
+from chainrule.ops.pool import *  # noqa: F403
+from chainrule.ops.random import *  # noqa: F403
+from chainrule.ops.reduce import *  # noqa: F403
+from chainrule.ops.softmax import *  # noqa: F403
+from chainrule.ops.view import *  # noqa: F403
 from chainrule.random import Generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from chainrule.tensor_repr import set_printoptions
 
@@ -34,47 +48,6 @@ newaxis = None
 isa_available = _core.isa_available
 isa_in_use = _core.isa_in_use
 set_isa = _core.set_isa
-
-__all__ = [
-    "Generator",
-    "Size",
-    "Tensor",
-    "__version__",
-    "autograd",
-    "e",
-    "empty_cache",
-    "enable_grad",
-    "get_num_threads",
-    "get_rng_state",
-    "inf",
-    "inference_mode",
-    "initial_seed",
-    "is_grad_enabled",
-    "is_inference_mode_enabled",
-    "isa_available",
-    "isa_in_use",
-    "kernels",
-    "manual_seed",
-    "memory_stats",
-    "nan",
-    "newaxis",
-    "nn",
-    "no_grad",
-    "ops",
-    "optim",
-    "pi",
-    "random",
-    "reference",
-    "seed",
-    "set_grad_enabled",
-    "set_isa",
-    "set_num_threads",
-    "set_printoptions",
-    "set_rng_state",
-]
-__all__ += creation.__all__
-__all__ += dtypes.__all__
-__all__ += ops.__all__
 
 # Imported when first used: kernels and tensors alone start faster.
 _PARTS = ("nn", "optim", "reference")
