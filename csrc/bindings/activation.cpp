@@ -9,9 +9,9 @@ Activation activation_named(const char* op, const std::string& name) {
     const char* name;
     Activation value;
   } kNames[] = {
-      {"none", Activation::none},
-      {"relu", Activation::relu},
-      {"leaky_relu", Activation::leaky_relu},
+      {"none", Activation::none},       {"relu", Activation::relu},           {"leaky_relu", Activation::leaky_relu},
+      {"gelu", Activation::gelu},       {"gelu_tanh", Activation::gelu_tanh}, {"silu", Activation::silu},
+      {"sigmoid", Activation::sigmoid}, {"tanh", Activation::tanh},
   };
   std::string all;
   for (const auto& known : kNames) {

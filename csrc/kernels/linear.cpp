@@ -19,7 +19,7 @@ struct LinearEpilogue {
 
   void operator()(T* y, i64 ldy, i64 row, i64 rows, i64 column, i64 columns) const {
     if (!bias && !z && activation == Activation::none) return;
-    with_activation(activation, [&](auto kind) {
+    by_activation(activation, [&](auto kind) {
       for (i64 j = 0; j < columns; j += vec<T>::size) {
         const i64 lanes = at_most(columns - j, i64(vec<T>::size));
         const vec<T> b = bias ? load(bias + column + j, lanes) : vec<T>(0);
@@ -64,14 +64,14 @@ void differentiate(Team& team, T* dz, T* sums, const T* dy, const T* saved, i64 
     for (i64 chunk = begin; chunk < end; chunk++) {
       const i64 block = chunk / across, first = block * kBlockK, last = at_most(m, first + kBlockK);
       const i64 from = chunk % across * width, to = at_most(n, from + width);
-      with_activation(activation, [&](auto kind) {
+      by_activation(activation, [&](auto kind) {
         for (i64 j = from; j < to; j += vec<T>::size) {
           const i64 lanes = at_most(to - j, i64(vec<T>::size));
           vec<T> sum(0);
           for (i64 i = first; i < last; i++) {
             vec<T> g = load(dy + i * n + j, lanes);
             if constexpr (decltype(kind)::value != Activation::none) {
-              g = activation_backward<decltype(kind)::value>(g, load(saved + i * n + j, lanes));
+              g = activate_backward<decltype(kind)::value>(g, load(saved + i * n + j, lanes));
               store(dz + i * n + j, g, lanes);
             }
             sum = sum + g;

@@ -1,5 +1,7 @@
 """Matrix products and linear layers. The order of every sum is fixed by its length alone: docs/numerics.md."""
 
+from typing import Any
+
 import numpy as np
 
 from chainrule import _core
@@ -18,12 +20,14 @@ def linear(
 ) -> Array | tuple[Array, Array]:
     """y = f(x W^T + bias) for x of shape (..., k), W (n, k), bias (n,): y is (..., n).
 
-    ``activation`` is ``"none"``, ``"relu"`` or ``"leaky_relu"`` (slope 0.01), computed while the sums are in the cache.
-    With ``return_preactivation`` the result is (y, z), z = x W^T + bias.
+    ``activation`` is ``"none"``, ``"relu"``, ``"leaky_relu"`` (slope 0.01), ``"gelu"``, ``"gelu_tanh"``, ``"silu"``,
+    ``"sigmoid"`` or ``"tanh"``, computed while the sums are in the cache. With ``return_preactivation`` the result is
+    (y, z), z = x W^T + bias.
 
     Raises ``TypeError`` for dtypes that aren't all float32 or all float64, ``ValueError`` for shapes that don't fit.
     """
-    return _core.linear(x, weight, bias, activation, return_preactivation)
+    result: Any = _core.linear(x, weight, bias, activation, return_preactivation)
+    return result  # type: ignore[no-any-return]
 
 
 def linear_backward(
@@ -37,9 +41,10 @@ def linear_backward(
     """Gradients (dx, dW, dbias) of :func:`linear`; None for those that ``needs`` leaves out.
 
     With dz = dy f'(z): dx = dz W, dW = dz^T x, dbias = the sum of dz over all but the last dimension. ``saved`` is what
-    f' is computed from, of dy's shape: the output y for relu and leaky_relu; nothing for ``"none"``.
+    f' is computed from, of dy's shape: the output y for relu, leaky_relu, sigmoid and tanh, the pre-activation z for
+    gelu, gelu_tanh and silu; nothing for ``"none"``.
     """
-    return _core.linear_backward(dy, x, weight, activation, saved, tuple(needs))
+    return _core.linear_backward(dy, x, weight, activation, saved, needs)
 
 
 def matmul(a: Array, b: Array, transpose_a: bool = False, transpose_b: bool = False) -> Array:

@@ -102,11 +102,16 @@ def without_bias(make: Callable[..., tuple[Any, ...]]) -> Callable[..., tuple[An
 
 
 def with_saved(make: Callable[..., tuple[Any, ...]], activation: str) -> Callable[..., tuple[Any, ...]]:
-    """(dy, x, weight, activation, saved): saved is drawn like dy, of both signs."""
+    """(dy, x, weight, activation, saved): saved in the range of what the forward pass saves."""
+    saves: dict[str, Callable[[Array], Array | None]] = {
+        "none": lambda s: None,
+        "sigmoid": lambda s: 1 / (1 + np.exp(-s)),
+        "tanh": np.tanh,
+    }
 
     def args(rng: np.random.Generator, dtype: np.dtype) -> tuple[Any, ...]:
         dy, x, weight = make(rng, dtype)
-        return dy, x, weight, activation, None if activation == "none" else dy[..., ::-1].copy()
+        return dy, x, weight, activation, saves.get(activation, np.copy)(dy[..., ::-1])
 
     return args
 
@@ -127,33 +132,45 @@ LAYERS: list[tuple[tuple[int, ...], int, int]] = [
 ]
 
 
+ACTIVATIONS = ["none", "relu", "leaky_relu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh"]
+EXACT = {"none", "relu"}  # on integers
+
+
+def linear_case(name: str, shapes: tuple[tuple[int, ...], ...], activation: str) -> Case:
+    return Case(
+        "linear",
+        name,
+        normal(*shapes),
+        {"activation": activation, "return_preactivation": activation != "relu"},
+        ulps=ULPS,
+        scale=linear_condition,
+        integers=integers(*shapes) if activation in EXACT else None,
+    )
+
+
+def linear_backward_case(name: str, shapes: tuple[tuple[int, ...], ...], activation: str) -> Case:
+    return Case(
+        "linear_backward",
+        name,
+        with_saved(normal(*shapes), activation),
+        ulps=ULPS,
+        scale=lambda dy, x, w, *_: reference.linear_backward(*map(np.abs, (dy, x, w))),
+        integers=with_saved(integers(*shapes), activation) if activation in EXACT else None,
+    )
+
+
 def layers() -> list[Case]:
     cases = []
     for lead, n, k in LAYERS:
         name = f"{'x'.join(map(str, lead))}-{n}-{k}"
-        forward = (*lead, k), (n, k), (n,)
-        backward = (*lead, n), (*lead, k), (n, k)
-        made, exact = normal(*forward), integers(*forward)
-        for activation in ("none", "relu", "leaky_relu"):
-            kwargs = {"activation": activation, "return_preactivation": activation != "relu"}
-            whole = exact if activation != "leaky_relu" else None
-            cases.append(
-                Case("linear", f"{name}-{activation}", made, kwargs, ULPS, linear_condition, whole),
-            )
-            made_back, exact_back = (with_saved(f(*backward), activation) for f in (normal, integers))
-            cases.append(
-                Case(
-                    "linear_backward",
-                    f"{name}-{activation}",
-                    made_back,
-                    ulps=ULPS,
-                    scale=lambda dy, x, w, *_: reference.linear_backward(*map(np.abs, (dy, x, w))),
-                    integers=exact_back if activation != "leaky_relu" else None,
-                )
-            )
-        cases.append(
-            Case("linear", f"{name}-no-bias", without_bias(made), {}, ULPS, linear_condition, without_bias(exact))
-        )
+        for activation in ACTIVATIONS[:2]:
+            cases.append(linear_case(f"{name}-{activation}", ((*lead, k), (n, k), (n,)), activation))
+            cases.append(linear_backward_case(f"{name}-{activation}", ((*lead, n), (*lead, k), (n, k)), activation))
+        made, exact = (without_bias(f((*lead, k), (n, k), (n,))) for f in (normal, integers))
+        cases.append(Case("linear", f"{name}-no-bias", made, {}, ULPS, linear_condition, exact))
+    for activation in ACTIVATIONS[2:]:
+        cases.append(linear_case(activation, ((29, 20), (33, 20), (33,)), activation))
+        cases.append(linear_backward_case(activation, ((300, 33), (300, 20), (33, 20)), activation))
     return cases
 
 
