@@ -1,0 +1,206 @@
+"""Products and linear layers: what the twins' cases don't reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chainrule import _core, kernels
+
+A, B = np.ones((2, 3), np.float32), np.ones((3, 4), np.float32)
+X, W, BIAS = np.ones((5, 3), np.float32), np.ones((4, 3), np.float32), np.ones(4, np.float32)
+DY = np.ones((5, 4), np.float32)
+
+BAD_CALLS: list[tuple[Callable[[], Any], type[Exception], str]] = [
+    (lambda: kernels.matmul([[1.0]], B), TypeError, "matmul: argument 'a' is a list"),
+    (lambda: kernels.matmul(A.astype(int), B), TypeError, "matmul: argument 'a'.*float32 or float64"),
+    (lambda: kernels.matmul(A, B.astype(float)), TypeError, "matmul: argument 'b'.*float32"),
+    (lambda: kernels.matmul(A, None), TypeError, "matmul: argument 'b' is a NoneType"),
+    (lambda: kernels.matmul(A, B.astype(np.float16)), TypeError, "matmul: argument 'b'"),
+    (lambda: kernels.matmul(A[0], B), ValueError, "matmul: argument 'a'.*2 dimensions"),
+    (lambda: kernels.matmul(A, B[0]), ValueError, "matmul: argument 'b'.*2 dimensions"),
+    (lambda: kernels.matmul(np.float32(1), B), TypeError, "matmul: argument 'a'"),
+    (lambda: kernels.matmul(np.array(1, np.float32), B), ValueError, "matmul: argument 'a'.*2 dimensions"),
+    (lambda: kernels.matmul(A, B.T), ValueError, "matmul: the inner sizes.*3 and 4"),
+    (lambda: kernels.matmul(A, B, transpose_a=True), ValueError, "matmul: the inner sizes.*2 and 3"),
+    (lambda: kernels.matmul(A, B, transpose_b=True), ValueError, "matmul: the inner sizes.*3 and 4"),
+    (
+        lambda: kernels.matmul(np.ones((2, 2, 3), np.float32), np.ones((3, 3, 4), np.float32)),
+        ValueError,
+        r"matmul: the batch shapes \(2,\) of a and \(3,\) of b",
+    ),
+    (
+        lambda: kernels.matmul(np.zeros((2**40, 0), np.float32), np.zeros((0, 2**40), np.float32)),
+        ValueError,
+        "matmul: the shape.*memory",
+    ),
+    (lambda: kernels.linear(X.astype(int), W), TypeError, "linear: argument 'x'"),
+    (lambda: kernels.linear(np.array(1, np.float32), W), ValueError, "linear: argument 'x'.*1 dimension or more"),
+    (lambda: kernels.linear(X, W.astype(float)), TypeError, "linear: argument 'weight'"),
+    (lambda: kernels.linear(X, W[0]), ValueError, "linear: argument 'weight'.*2 dimensions"),
+    (lambda: kernels.linear(X, W.T), ValueError, r"linear: argument 'weight'.*\(out_features, 3\)"),
+    (lambda: kernels.linear(X, W, BIAS[:3]), ValueError, r"linear: argument 'bias'.*shape \(4,\)"),
+    (lambda: kernels.linear(X, W, BIAS[:, None]), ValueError, r"linear: argument 'bias'.*shape \(4,\)"),
+    (lambda: kernels.linear(X, W, BIAS.astype(float)), TypeError, "linear: argument 'bias'"),
+    (lambda: kernels.linear(X, W, BIAS, "swish"), ValueError, "linear: argument 'activation' is 'swish', want one of"),
+    (lambda: kernels.linear_backward(DY.astype(int), X, W), TypeError, "linear_backward: argument 'dy'"),
+    (lambda: kernels.linear_backward(DY[:, :3], X, W), ValueError, r"linear_backward: argument 'dy'.*shape \(5, 4\)"),
+    (lambda: kernels.linear_backward(DY[:4], X, W), ValueError, r"linear_backward: argument 'dy'.*shape \(5, 4\)"),
+    (lambda: kernels.linear_backward(DY, X.astype(float), W), TypeError, "linear_backward: argument 'x'"),
+    (lambda: kernels.linear_backward(DY, X, W[:, :2]), ValueError, "linear_backward: argument 'weight'"),
+    (lambda: kernels.linear_backward(DY, X, W, "relu"), ValueError, "linear_backward: argument 'saved' is None"),
+    (lambda: kernels.linear_backward(DY, X, W, "relu", DY[:4]), ValueError, "linear_backward: argument 'saved'"),
+    (lambda: kernels.linear_backward(DY, X, W, "elu", DY), ValueError, "linear_backward: argument 'activation'"),
+    (lambda: kernels.linear_backward(DY, X, W, needs=(True,)), TypeError, "linear_backward"),  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize(("call", "error", "match"), BAD_CALLS, ids=[m for _, _, m in BAD_CALLS])
+def test_bad_input_is_refused(call: Callable[[], Any], error: type[Exception], match: str) -> None:
+    with pytest.raises(error, match=match):
+        call()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nan_and_infinity_spread(dtype: Any, isa: str) -> None:
+    """No term is skipped because a factor is zero."""
+    for m, n, k in [(1, 1, 1), (3, 5, 4), (30, 70, 20), (20, 40, 600)]:
+        a, b = np.zeros((m, k), dtype), np.zeros((k, n), dtype)
+        b[k - 1, n - 1] = np.nan
+        c = kernels.matmul(a, b)
+        assert np.isnan(c[:, n - 1]).all()
+        assert (c[:, : n - 1] == 0).all()
+        b[k - 1, n - 1] = np.inf
+        assert np.isnan(kernels.matmul(a, b)[:, n - 1]).all()
+        a[:, k - 1] = -1
+        assert (kernels.matmul(a, b)[:, n - 1] == -np.inf).all()
+        y = kernels.linear(a, np.ascontiguousarray(b.T), activation="relu")
+        assert (y[:, n - 1] == 0).all()
+
+
+def test_sums_start_at_positive_zero(isa: str) -> None:
+    zero = np.array([[-0.0]], np.float32)
+    assert not np.signbit(kernels.matmul(zero, np.ones((1, 1), np.float32)))[0, 0]
+    assert np.signbit(kernels.linear(zero, np.zeros((1, 1), np.float32), None, "leaky_relu"))[0, 0] == 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("k", [7, 300, 5000])
+def test_a_rows_bits_do_not_depend_on_its_batch(rng: np.random.Generator, dtype: Any, k: int, isa: str) -> None:
+    m, n = 70, 75
+    a, b = rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
+    whole = kernels.matmul(a, b)
+    for rows in (slice(0, 1), slice(5, 7), slice(13, 30), slice(40, 70)):
+        np.testing.assert_array_equal(kernels.matmul(a[rows], b), whole[rows])
+    for columns in (slice(0, 1), slice(3, 20), slice(30, 75)):
+        np.testing.assert_array_equal(kernels.matmul(a, b[:, columns]), whole[:, columns])
+    weight = np.ascontiguousarray(b.T)
+    np.testing.assert_array_equal(kernels.linear(a[3:4], weight), whole[3:4])
+    np.testing.assert_array_equal(kernels.matmul(b.T, a.T).T, whole)
+
+
+def reference_order(a: np.ndarray, b: np.ndarray, fma: Callable[[float, float, float], float]) -> float:
+    """The specified order of a sum (docs/numerics.md), term by term."""
+    spans = []
+    for span in range(0, len(a), 4096):
+        blocks = []
+        for block in range(span, min(len(a), span + 4096), 256):
+            total = np.float32(0)
+            for k in range(block, min(len(a), span + 4096, block + 256)):
+                total = fma(a[k], b[k], total)
+            blocks.append(total)
+        for block_sum in blocks[1:]:
+            blocks[0] = np.float32(blocks[0] + block_sum)
+        spans.append(blocks[0])
+    for span_sum in spans[1:]:
+        spans[0] = np.float32(spans[0] + span_sum)
+    return spans[0]
+
+
+def fma32(x: float, y: float, z: float) -> Any:
+    """Rounded once: the product is exact in extended precision, and so, but for rare double rounding, is the sum."""
+    return np.float32(np.longdouble(x) * np.longdouble(y) + np.longdouble(z))
+
+
+@pytest.mark.parametrize("k", [1, 256, 257, 700, 4096, 4097, 9001])
+@pytest.mark.skipif(np.finfo(np.longdouble).nmant < 63, reason="needs extended precision to emulate fma")
+def test_the_order_of_a_sum_is_the_documented_one(rng: np.random.Generator, k: int) -> None:
+    a, b = rng.standard_normal((2, k)).astype(np.float32)
+    expected = reference_order(a, b, fma32)
+    before = _core.isa_in_use()
+    try:
+        for isa in [i for i in _core.isa_available() if i != "generic"]:
+            _core.set_isa(isa)
+            assert kernels.matmul(a[None], b[:, None])[0, 0] == expected
+            assert kernels.linear(a, b[None])[0] == expected
+            dw = kernels.linear_backward(a[:, None], b[:, None], np.ones((1, 1), np.float32))[1]
+            assert dw is not None
+            assert dw[0, 0] == expected
+    finally:
+        _core.set_isa(before)
+
+
+@pytest.mark.parametrize("m", [1, 255, 257, 5000, 9000])
+def test_the_bias_gradient_is_a_product_with_ones(rng: np.random.Generator, m: int, isa: str) -> None:
+    dy = rng.standard_normal((m, 21)).astype(np.float32)
+    x, w = np.zeros((m, 1), np.float32), np.zeros((21, 1), np.float32)
+    db = kernels.linear_backward(dy, x, w, needs=(False, False, True))[2]
+    np.testing.assert_array_equal(db, kernels.matmul(np.ones((1, m), np.float32), dy)[0])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_views_give_the_bits_of_their_copies(rng: np.random.Generator, dtype: Any) -> None:
+    base = rng.standard_normal((2, 3, 40, 50)).astype(dtype)
+    right = np.ascontiguousarray(rng.standard_normal((50, 40)).astype(dtype))
+    swapped = base.astype(base.dtype.newbyteorder())
+    misaligned = np.frombuffer(b"\0" + base.tobytes(), np.uint8)[1:].view(dtype).reshape(base.shape)
+    frozen = base.copy()
+    frozen.flags.writeable = False
+    views = [
+        base,
+        base[:, ::2],
+        base[::-1],
+        base[..., ::-1],
+        base.transpose(1, 0, 2, 3),
+        base[:, :, 3:9],
+        base[:, :1].swapaxes(-1, -2).copy().swapaxes(-1, -2),
+        np.broadcast_to(base[:1, :1], base.shape),
+        swapped,
+        misaligned,
+        frozen,
+    ]
+    for view in views:
+        np.testing.assert_array_equal(
+            kernels.matmul(view, right), kernels.matmul(np.array(view, dtype, order="C"), right)
+        )
+        np.testing.assert_array_equal(
+            kernels.linear(view, right.T), kernels.linear(np.array(view, dtype, order="C"), right.T.copy())
+        )
+
+
+def test_asking_for_fewer_gradients_gives_the_same_bits(rng: np.random.Generator) -> None:
+    dy, x, w = (rng.standard_normal(s).astype(np.float32) for s in [(300, 40), (300, 50), (40, 50)])
+    every = kernels.linear_backward(dy, x, w, "tanh", np.tanh(dy))
+    for i in range(3):
+        needs = (i == 0, i == 1, i == 2)
+        some = kernels.linear_backward(dy, x, w, "tanh", np.tanh(dy), needs)
+        assert [g is not None for g in some] == list(needs)
+        np.testing.assert_array_equal(some[i], every[i])
+    assert kernels.linear_backward(dy, x, w, needs=(False, False, False)) == (None, None, None)
+
+
+def test_many_batch_dimensions() -> None:
+    shape = (2, 1) * 9  # more than the kernel's space has, but sizes of one vanish
+    a = np.arange(2**9 * 6, dtype=np.float32).reshape(*shape, 2, 3)
+    np.testing.assert_array_equal(kernels.matmul(a, np.ones((3, 2), np.float32)), a @ np.ones((3, 2), np.float32))
+
+
+def test_inputs_are_left_alone(rng: np.random.Generator) -> None:
+    a, b = rng.standard_normal((30, 40)).astype(np.float32), rng.standard_normal((40, 50)).astype(np.float32)
+    before = a.copy(), b.copy()
+    kernels.matmul(a, b)
+    np.testing.assert_array_equal(a, before[0])
+    np.testing.assert_array_equal(b, before[1])
