@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -51,6 +51,11 @@ class Node:
     _materialize_grads: bool = True
     _hooks: dict[int, dict[int, Callable[[Tensor], Tensor | None]]] | None = None  # per output
     _retained: dict[int, Any] | None = None  # per output: a weak reference to the tensor whose .grad to fill
+
+    if TYPE_CHECKING:  # forward may leave anything on it
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __setattr__(self, name: str, value: Any) -> None: ...
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Keeps inputs, outputs or intermediates for backward; modifying one in place later is detected there."""

@@ -135,6 +135,7 @@ def modify(x: Tensor, name: str, function: Callable[..., Tensor], *args: Any, **
     np.copyto(x._array, result._array)
     x._bump()
     if recorded:
+        assert result._node is not None
         x._rebase(result._node, result._output_nr)
     return x
 

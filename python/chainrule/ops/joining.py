@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from chainrule.autograd import Context, Function
 from chainrule.ops.indexing import index_select, nonzero
-from chainrule.ops.view import Slice, broadcast_to, clone, dimension, permute, reshape, unbroadcast, unsqueeze, view_of
+from chainrule.ops.view import Slice, broadcast_to, clone, dimension, reshape, unbroadcast, unsqueeze, view_of
 from chainrule.tensor import Tensor, wrap
 
 __all__ = [
@@ -96,7 +97,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     given = _tensors("cat", tensors)
     if any(x._array.ndim == 0 for x in given):
         raise RuntimeError("zero-dimensional tensor cannot be concatenated")
-    dtype = np.result_type(*[x._array.dtype for x in given])
+    dtype = reduce(promoted, [x._array.dtype for x in given])
     parts = [x for x in given if x._array.shape != (0,)] or given[:1]
     ndim = parts[0]._array.ndim
     d = dimension("cat", dim, ndim)
@@ -183,14 +184,19 @@ def promote(x: Tensor, y: Tensor) -> np.dtype[Any]:
     a, b = x._array.dtype, y._array.dtype
     if a == b:
         return a
-    rank = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
     if bool(x._array.ndim) != bool(y._array.ndim):
         full, scalar = (a, b) if x._array.ndim else (b, a)
-        if rank.get(scalar.kind, 2) <= rank.get(full.kind, 2):
-            return full
-        return scalar
-    if rank.get(a.kind, 2) != rank.get(b.kind, 2):
-        return a if rank.get(a.kind, 2) > rank.get(b.kind, 2) else b
+        return full if _RANK[scalar.kind] <= _RANK[full.kind] else scalar
+    return promoted(a, b)
+
+
+_RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
+
+
+def promoted(a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:
+    """The common dtype of tensors with dimensions: float beats integer beats bool, then the wider one."""
+    if _RANK[a.kind] != _RANK[b.kind]:
+        return a if _RANK[a.kind] > _RANK[b.kind] else b
     return np.result_type(a, b)
 
 
@@ -228,5 +234,4 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     ]
     if swap:
         grids[0], grids[1] = grids[1], grids[0]
-        grids = [permute(g, (1, 0, *range(2, len(given)))) for g in grids]
     return tuple(grids)
