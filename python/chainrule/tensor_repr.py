@@ -71,11 +71,6 @@ class _Formatter:
             if _Options.sci_mode is not None:
                 self.scientific = _Options.sci_mode
             self.width = max(len(self._number(v)) for v in values[np.isfinite(values) & (values != 0)])
-            if self.integers and not self.scientific:
-                special = [len(self._number(v)) + 1 for v in values[~np.isfinite(values)]]
-                self.width = max([self.width, *special])
-            return
-        self.width = 1
 
     def _number(self, value: float) -> str:
         if self.scientific:
