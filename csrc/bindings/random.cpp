@@ -42,6 +42,18 @@ py::array uniform(const Shape& shape, u64 seed, u64 offset, double low, double h
   });
 }
 
+py::array normal(const Shape& shape, u64 seed, u64 offset, double mean, double std, const py::dtype& dtype) {
+  if (!std::isfinite(mean)) refuse("normal", "mean", std::to_string(mean), "a finite number");
+  if (!(std >= 0) || !std::isfinite(std)) refuse("normal", "std", std::to_string(std), "a finite non-negative number");
+  return by_dtype_object("normal", dtype, [&](auto zero) {
+    using T = decltype(zero);
+    py::array y = empty<T>("normal", shape);
+    const u64 key[2] = {seed, offset};
+    launch(Work(bytes(2 * kDraw * y.size())), kernels<T>().normal, data<T>(y), key, i64(y.size()), T(mean), T(std));
+    return y;
+  });
+}
+
 py::array bernoulli(const Shape& shape, double p, u64 seed, u64 offset, const py::dtype& dtype) {
   const i32 threshold = checked_threshold("bernoulli", p);
   return by_dtype_object("bernoulli", dtype, [&](auto zero) {
@@ -106,6 +118,8 @@ std::pair<u64, u64> pair(RandomKey key) { return {key.seed, key.offset}; }
 
 BINDINGS(random) {
   m.def("uniform", uniform, py::arg("shape"), py::arg("seed"), py::arg("offset"), py::arg("low"), py::arg("high"),
+        py::arg("dtype"));
+  m.def("normal", normal, py::arg("shape"), py::arg("seed"), py::arg("offset"), py::arg("mean"), py::arg("std"),
         py::arg("dtype"));
   m.def("bernoulli", bernoulli, py::arg("shape"), py::arg("p"), py::arg("seed"), py::arg("offset"), py::arg("dtype"));
   m.def("dropout", dropout, py::arg("x"), py::arg("p"), py::arg("seed"), py::arg("offset"));

@@ -21,7 +21,7 @@ CHAINRULE_INLINE constexpr T at_least(T a, T b) {
 template <class F>
 CHAINRULE_INLINE void parallel_for(Team& team, i64 n, i64 grain, F&& body) {
   constexpr i64 kMostChunks = i64(1) << 22;
-  if (grain < ceil_div(n, kMostChunks)) grain = ceil_div(n, kMostChunks);
+  if (n > grain * kMostChunks) grain *= ceil_div(n, grain * kMostChunks);  // chunks begin at multiples of the grain
   team.next_loop();
   for (i64 chunk; team.take(ceil_div(n, grain), &chunk);) body(chunk * grain, at_most(n, (chunk + 1) * grain));
 }

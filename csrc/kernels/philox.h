@@ -50,18 +50,24 @@ CHAINRULE_INLINE vec<double> unit_double(vec<i64> bits) {
 CHAINRULE_INLINE vec<float> unit(vec<i64> bits, float) { return unit_float(bits); }
 CHAINRULE_INLINE vec<double> unit(vec<i64> bits, double) { return unit_double(bits); }
 
-// body(i, lanes, bits) for every vec of a flat array whose elements take `Word`-sized random bits; key is {seed,
-// offset}.
+// body(i, count, bits) for every group of a flat array whose elements take `Word`-sized random bits: the group is
+// y[i .. i + count), in two vecs; key is {seed, offset}.
+template <class Word, class F>
+CHAINRULE_INLINE void parallel_groups(Team& team, const u64* key, i64 n, F&& body) {
+  constexpr i64 size = 2 * vec<Word>::size;
+  const u64 seed = key[0], offset = key[1];
+  parallel_for(team, n, kFlatGrain, [&](i64 begin, i64 end) {  // a chunk begins at a group: the grain is a multiple
+    for (i64 i = begin; i < end; i += size) body(i, at_most(size, end - i), philox(seed, offset, i / size));
+  });
+}
+
+// body(i, lanes, bits) for every vec.
 template <class Word, class F>
 CHAINRULE_INLINE void parallel_random(Team& team, const u64* key, i64 n, F&& body) {
   constexpr i64 size = vec<Word>::size;
-  const u64 seed = key[0], offset = key[1];
-  parallel_for(team, n, kFlatGrain, [&](i64 begin, i64 end) {
-    for (i64 i = begin; i < end; i += 2 * size) {
-      const Random r = philox(seed, offset, i / (2 * size));
-      body(i, at_most(size, end - i), r.first);
-      if (i + size < end) body(i + size, at_most(size, end - i - size), r.second);
-    }
+  parallel_groups<Word>(team, key, n, [&](i64 i, i64 count, Random bits) {
+    body(i, at_most(size, count), bits.first);
+    if (count > size) body(i + size, count - size, bits.second);
   });
 }
 

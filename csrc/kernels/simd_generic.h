@@ -27,8 +27,7 @@ CHAINRULE_INLINE native_of<double, 16>::type native_sqrt(native_of<double, 16>::
 
 // The 64-bit products of the low 32 bits of each 64-bit lane.
 CHAINRULE_INLINE native_of<i64, 16>::type native_mul_u32(native_of<i64, 16>::type a, native_of<i64, 16>::type b) {
-  for (int i = 0; i < 2; i++) a[i] = i64(u64(u32(a[i])) * u64(u32(b[i])));
-  return a;
+  return (a & 0xFFFFFFFF) * (b & 0xFFFFFFFF);
 }
 
 template <class T>

@@ -19,8 +19,7 @@ CHAINRULE_INLINE float64x2_t native_sqrt(float64x2_t a) { return vsqrtq_f64(a); 
 
 // The 64-bit products of the low 32 bits of each 64-bit lane.
 CHAINRULE_INLINE native_of<i64, 16>::type native_mul_u32(native_of<i64, 16>::type a, native_of<i64, 16>::type b) {
-  for (int i = 0; i < 2; i++) a[i] = i64(u64(u32(a[i])) * u64(u32(b[i])));
-  return a;
+  return (a & 0xFFFFFFFF) * (b & 0xFFFFFFFF);
 }
 
 CHAINRULE_INLINE float32x4_t native_load(const float* p, i64 n) {

@@ -88,6 +88,14 @@ def max_pool2d_gather(x: object, indices: object) -> numpy.typing.NDArray[typing
 def mean(x: object, axis: object = None, keepdims: bool = False) -> numpy.typing.NDArray[typing.Any]: ...
 def memory_stats() -> dict[str, typing.Any]: ...
 def min(x: object, axis: object = None, keepdims: bool = False) -> tuple[typing.Any, ...]: ...
+def normal(
+    shape: collections.abc.Sequence[int],
+    seed: int,
+    offset: int,
+    mean: float | int,
+    std: float | int,
+    dtype: numpy.dtype,
+) -> numpy.typing.NDArray[typing.Any]: ...
 def philox_block(
     counter: typing.Annotated[collections.abc.Sequence[int], "FixedSize(4)"],
     key: typing.Annotated[collections.abc.Sequence[int], "FixedSize(2)"],

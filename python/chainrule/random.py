@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from chainrule import _core, kernels
+from chainrule.tensor import Tensor, wrap
 
 __all__ = [
     "Generator",
@@ -61,12 +62,12 @@ class Generator:
     def initial_seed(self) -> int:
         return self._state.get_state()[0]
 
-    def get_state(self) -> np.ndarray:
-        """Everything that fixes the numbers to come: 16 bytes, the seed and the offset."""
-        return np.array(self._state.get_state(), "<u8").view(np.uint8)
+    def get_state(self) -> Tensor:
+        """Everything that fixes the numbers to come: 16 bytes (uint8), the seed and the offset."""
+        return wrap(np.array(self._state.get_state(), "<u8").view(np.uint8))
 
     def set_state(self, state: Any) -> None:
-        raw = np.ascontiguousarray(state)
+        raw = np.ascontiguousarray(state._array if isinstance(state, Tensor) else state)
         if raw.dtype != np.uint8 or raw.shape != (16,):
             raise ValueError(
                 f"set_state: argument 'state' is a {raw.dtype} array of shape {raw.shape}, want what get_state gave"
@@ -102,7 +103,7 @@ def initial_seed() -> int:
     return default_generator.initial_seed()
 
 
-def get_rng_state() -> np.ndarray:
+def get_rng_state() -> Tensor:
     return default_generator.get_state()
 
 
@@ -125,11 +126,7 @@ def normal_array(
     shape: Sequence[int], dtype: Any = np.float32, mean: float = 0, std: float = 1, generator: Generator | None = None
 ) -> np.ndarray:
     """Normal with this mean and standard deviation, float32 or float64."""
-    if not std >= 0:
-        raise ValueError(f"normal: argument 'std' is {std}, want a non-negative number")
-    u = kernels.uniform((2, *shape), *_key(generator), 0, 1, np.float64)
-    z = np.sqrt(-2 * np.log1p(-u[0])) * np.cos(2 * np.pi * u[1])
-    return np.asarray(mean + std * z, dtype)
+    return kernels.normal(shape, *_key(generator), mean, std, dtype)
 
 
 def randint_array(low: int, high: int, shape: Sequence[int], generator: Generator | None = None) -> np.ndarray:

@@ -90,14 +90,27 @@ def test_bernoulli_and_dropout_rates() -> None:
     np.testing.assert_array_equal(y, mask / (1 - p))
 
 
-def test_normal_moments() -> None:
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_normal_moments_and_independence(dtype: Any) -> None:
     n = 1 << 18
-    z = random.normal_array((n,), np.float64, 2, 3, random.Generator().manual_seed(5))
-    z = (z - 2) / 3
+    z = (kernels.normal((n,), 5, 1, 2, 3, dtype).astype(np.float64) - 2) / 3
     assert abs(z.mean()) < 5 / np.sqrt(n)
     assert abs((z**2).mean() - 1) < 5 * np.sqrt(2 / n)
     assert abs((z**3).mean()) < 5 * np.sqrt(15 / n)
     assert abs((z**4).mean() - 3) < 5 * np.sqrt(96 / n)
+    assert 4 < np.abs(z).max() < 6
+    for lag in (1, 8, 16, 32):  # the two numbers of a pair share their radius: their squares must not correlate
+        for a, b in [(z[:-lag], z[lag:]), (z[:-lag] ** 2, z[lag:] ** 2)]:
+            assert abs(np.corrcoef(a, b)[0, 1]) < 5 / np.sqrt(n)
+
+
+def test_normal_is_accurate_where_the_sine_is_small() -> None:
+    """std 1, mean 0: every element to a few units of its own last place, in all quadrants."""
+    for dtype in (np.float32, np.float64):
+        expected = reference.normal((1 << 16,), 3, 4, 0, 1, dtype)
+        error = np.abs(kernels.normal((1 << 16,), 3, 4, 0, 1, dtype) - expected)
+        assert (error / np.abs(expected)).max() < 16 * np.finfo(dtype).eps
+    np.testing.assert_array_equal(kernels.normal((50,), 1, 2, 7, 0), np.full(50, 7, np.float32))
 
 
 def test_randint_is_uniform_and_stays_in_range() -> None:
@@ -148,6 +161,9 @@ BAD = [
     (lambda: random.manual_seed(2**64), ValueError, "manual_seed: argument 'seed'"),
     (lambda: random.Generator("cuda"), ValueError, "Generator: argument 'device'"),
     (lambda: random.set_rng_state(np.zeros(3, np.uint8)), ValueError, "set_state: argument 'state'"),
+    (lambda: kernels.normal((2,), 0, 0, np.nan, 1), ValueError, "normal: argument 'mean'"),
+    (lambda: kernels.normal((2,), 0, 0, 0, np.inf), ValueError, "normal: argument 'std'"),
+    (lambda: kernels.normal((2,), 0, 0, dtype="f2"), TypeError, "normal: argument 'dtype'"),
     (lambda: random.normal_array((2,), std=-1), ValueError, "normal: argument 'std'"),
 ]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["bernoulli", "dropout", "dropout_backward", "philox", "random_words", "uniform"]
+__all__ = ["bernoulli", "dropout", "dropout_backward", "normal", "philox", "random_words", "uniform"]
 
 Array = np.ndarray
 _LOW = np.uint64(0xFFFFFFFF)
@@ -50,6 +50,19 @@ def uniform(
 ) -> Array:
     u = _units(int(np.prod(shape)), seed, offset, dtype).reshape(shape)
     return np.asarray(low + u * (high - low))
+
+
+def normal(
+    shape: Sequence[int], seed: int, offset: int, mean: float = 0, std: float = 1, dtype: Any = np.float32
+) -> Array:
+    n, size = int(np.prod(shape)), 64 // np.dtype(dtype).itemsize
+    padded = -(-n // (2 * size)) * 2 * size
+    u = _units(padded, seed, offset, dtype).reshape(-1, 2, size)
+    r, quarters = np.sqrt(-2 * np.log(1 - u[:, 0])), np.rint(4 * u[:, 1])
+    angle = np.pi / 2 * (4 * u[:, 1] - quarters)  # of 2 pi u, less its whole quarter turns: exact near the zeros
+    turned = np.exp(1j * angle) * np.array([1, 1j, -1, -1j])[quarters.astype(int) % 4]
+    z = np.stack([r * turned.real, r * turned.imag], 1).reshape(-1)[:n]
+    return np.asarray(mean + std * z).reshape(shape)
 
 
 def bernoulli(shape: Sequence[int], p: float, seed: int, offset: int, dtype: Any = np.float32) -> Array:
