@@ -37,10 +37,11 @@ from chainrule.ops.reduce import *  # noqa: F403
 from chainrule.ops.softmax import *  # noqa: F403
 from chainrule.ops.view import *  # noqa: F403
 from chainrule.random import Generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
+from chainrule.serialization import load, save
 from chainrule.tensor_repr import set_printoptions
 
 if TYPE_CHECKING:
-    from chainrule import nn, optim, reference
+    from chainrule import nn, optim, reference, utils
 
 __version__: str = _core.build_info()["version"]
 Size = tuple
@@ -50,7 +51,7 @@ isa_in_use = _core.isa_in_use
 set_isa = _core.set_isa
 
 # Imported when first used: kernels and tensors alone start faster.
-_PARTS = ("nn", "optim", "reference")
+_PARTS = ("nn", "optim", "reference", "utils")
 
 
 def __getattr__(name: str) -> Any:
