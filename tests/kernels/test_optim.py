@@ -293,3 +293,25 @@ def test_an_empty_list_has_norm_zero() -> None:
 def test_clipping_keeps_nan(isa: str) -> None:
     (g,) = kernels.clip_grad_value([np.array([np.nan, np.inf, -np.inf, 0.25, -3], np.float32)], 0.5)
     np.testing.assert_array_equal(g, np.array([np.nan, 0.5, -0.5, 0.25, -0.5], np.float32))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nothing_outside_the_arrays_is_written(dtype: Any, isa: str, threads: int) -> None:
+    """Parameters and state as neighbours in one buffer: each call writes its slices and not the gaps."""
+    sizes = [1, 7, 15, 16, 17, 31, 8191, 8192, 8193]
+    buffer = np.full(4 * (sum(sizes) + len(sizes)), 7, dtype)
+    lists: list[list[Array]] = [[], [], [], []]
+    inside = np.zeros(buffer.shape, bool)
+    at = 0
+    for part in lists:
+        for n in sizes:
+            part.append(buffer[at : at + n])
+            inside[at : at + n] = True
+            at += n + 1
+    grads = [np.ones(n, dtype) for n in sizes]
+    kernels.adam(lists[0], grads, lists[1], lists[2], lists[3], [np.array(0) for _ in sizes], lr=0.1)
+    kernels.sgd(lists[0], grads, lists[1], [np.array(1) for _ in sizes], lr=0.1, momentum=0.9)
+    kernels.clip_grad_norm(lists[0], 0.5)
+    kernels.clip_grad_value(lists[3], 0.5)
+    assert (buffer[~inside] == 7).all()
+    assert (buffer[inside] != 7).all()
