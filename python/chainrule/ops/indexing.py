@@ -205,50 +205,54 @@ def _frozen(index: Index) -> Index:
 
 def setitem(x: Tensor, index: Any, value: Any) -> None:
     """``x[index] = value``: value is a number or broadcasts to what the index selects."""
-    check_writable(x)
+    basic, advanced = parse(index)
+    view = x._array[basic]
+    check_writable(view)
     if not isinstance(value, Tensor):
         value = wrap(np.asarray(value, dtype=x._array.dtype))
-    recorded = check_history(x, (value,))
-    basic, advanced = parse(index)
-    if advanced is not None:
-        view = x._array[basic]
-        if recorded and not _covers(basic):
-            x = view_of(x, Slice, basic)
-            basic = advanced
-        elif recorded:
-            basic = advanced
-        else:
-            _write(view, advanced, value._array)
-            x._bump()
-            return
-    if not recorded:
-        _write(x._array, basic, value._array)
+    if not check_history(x, (value,)):
+        _write(view, (...,) if advanced is None else advanced, value._array)
         x._bump()
         return
-    selected = x._array[basic]
-    value = _fit(value, selected.shape)
-    SetItem.apply(x, value, _frozen(basic))
+    if advanced is not None:
+        if not _covers(basic):
+            x = view_of(x, Slice, basic)
+        basic = _frozen(advanced)
+    _check_fits(value._array.shape, x._array[basic].shape)
+    SetItem.apply(x, _fit(value, x._array[basic].ndim), basic)
 
 
 def _covers(basic: Index) -> bool:
     return basic == (slice(None),) * (len(basic) - 1) + (...,)
 
 
-def _fit(value: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Without leading dimensions of size 1 that ``shape`` hasn't got."""
-    while value._array.ndim > len(shape) and value._array.shape[0] == 1:
+def _fit(value: Tensor, ndim: int) -> Tensor:
+    """Without the leading dimensions of size 1 that are too many."""
+    while value._array.ndim > ndim:
         value = view_of(value, Slice, (0, ...))
     return value
+
+
+def _check_fits(shape: tuple[int, ...], place: tuple[int, ...]) -> None:
+    """Whether values of this shape can be assigned to a place of that one (leading sizes of 1 may be too many)."""
+    extra = max(len(shape) - len(place), 0)
+    try:
+        fits = set(shape[:extra]) <= {1} and np.broadcast_shapes(shape[extra:], place) == place
+    except ValueError:
+        fits = False
+    if not fits:
+        raise RuntimeError(
+            f"shape mismatch: value tensor of shape {list(shape)} cannot be broadcast to indexing result of shape "
+            f"{list(place)}"
+        )
 
 
 def _write(array: Array, index: Index, values: Array) -> None:
     try:
         array[index] = values
     except ValueError:
-        raise RuntimeError(
-            f"shape mismatch: value tensor of shape {list(values.shape)} cannot be broadcast to indexing result of "
-            f"shape {list(array[index].shape)}"
-        ) from None
+        _check_fits(values.shape, array[index].shape)
+        raise
 
 
 # By name.

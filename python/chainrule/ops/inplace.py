@@ -82,11 +82,11 @@ class Forget(Function):
         return wrap(np.zeros_like(dy._array)), None
 
 
-def check_writable(x: Tensor) -> None:
+def check_writable(array: np.ndarray[Any, Any]) -> None:
     """Refuses memory that can't be written, or whose elements overlap."""
-    if not x._array.flags.writeable:
+    if not array.flags.writeable:
         raise RuntimeError("a read-only tensor (its NumPy array isn't writeable) cannot be modified in place")
-    if any(s == 0 and n > 1 for s, n in zip(x._array.strides, x._array.shape, strict=True)):
+    if any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape, strict=True)):
         raise RuntimeError(
             "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
             "Please clone() the tensor before performing the operation."
@@ -108,7 +108,7 @@ def check_history(x: Tensor, others: tuple[Any, ...] = ()) -> bool:
 
 def modify(x: Tensor, name: str, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
     """x becomes ``function(x, *args)``, in x's own memory, which its views and aliases share."""
-    check_writable(x)
+    check_writable(x._array)
     recorded = check_history(x, args)
     old = x
     if recorded:  # what function saves of x must survive the change
@@ -117,6 +117,7 @@ def modify(x: Tensor, name: str, function: Callable[..., Tensor], *args: Any, **
         if x._wants_grad():
             old._requires_grad = True
             old._node, old._output_nr = x._node, x._output_nr
+        args = tuple([old if a is x else a for a in args])
     result = function(old, *args, **kwargs)
     if not isinstance(result, Tensor):
         raise TypeError(f"{name}_: got {type(result).__name__}, want a Tensor")
@@ -175,7 +176,7 @@ def copy_into(x: Tensor, source: Any) -> Tensor:
         )
     if state.enabled and (x._wants_grad() or given._wants_grad()):
         return modify(x, "copy", CopyInto.apply, given)
-    check_writable(x)
+    check_writable(x._array)
     np.copyto(x._array, given._array, casting="unsafe")
     x._bump()
     return x
