@@ -79,7 +79,9 @@ class Node:
         if self._saved is None:
             raise RuntimeError(FREED)
         for tensor, version in zip(self._saved, self._versions, strict=True):
-            if tensor is not None and tensor._version != version:
+            if tensor is None or (tensor._counter is None and version == 0):
+                continue
+            if tensor._version != version:
                 raise RuntimeError(
                     "one of the variables needed for gradient computation has been modified by an inplace operation: "
                     f"[Tensor of shape {list(tensor._array.shape)}], saved by {self.name()}, is at version "
@@ -114,21 +116,24 @@ class Node:
     def __repr__(self) -> str:
         return f"<{self.name()} object at {id(self):#x}>"
 
-    def _save(self, outputs: tuple[Any, ...]) -> None:
+    def _save(self) -> None:
         saved: list[Tensor | None] = []
+        versions: list[int] = []
         for tensor in self._to_save:
-            if tensor is None or tensor._node is not self:
-                saved.append(tensor)
-                continue
-            alias = wrap(tensor._array)  # an output: keeping itself would be a reference cycle
-            alias._counter = tensor._shared_counter()
-            if self._saved_outputs is None:
-                self._saved_outputs = {}
-            self._saved_outputs[len(saved)] = tensor._output_nr
-            saved.append(alias)
-        self._saved = tuple(saved)
-        self._versions = tuple([0 if t is None else t._version for t in saved])
-        self._to_save = ()
+            version = 0
+            if tensor is not None:
+                if tensor._node is self:  # an output: keeping itself would be a reference cycle
+                    if self._saved_outputs is None:
+                        self._saved_outputs = {}
+                    self._saved_outputs[len(saved)] = tensor._output_nr
+                    alias = wrap(tensor._array)
+                    alias._counter = tensor._shared_counter()
+                    tensor = alias
+                if tensor._counter is not None:
+                    version = tensor._counter.value
+            saved.append(tensor)
+            versions.append(version)
+        self._saved, self._versions, self._to_save = tuple(saved), tuple(versions), ()
 
     def _release(self) -> None:
         if self._saved:
@@ -198,18 +203,29 @@ class Function:
         if not state.enabled:
             ctx.needs_input_grad = (False,) * len(args)
             return cls._forward(ctx, args)
-        needs = tuple([isinstance(a, Tensor) and a._wants_grad() for a in args])
-        ctx.needs_input_grad = needs
-        recorded = True in needs
-        if recorded:
-            # Before forward: it may modify an input in place.
-            ctx._edges = tuple([args[i]._edge() if need else None for i, need in enumerate(needs)])
+        needs = []
+        edges: list[tuple[Node | Tensor, int] | None] = []
+        for a in args:
+            if isinstance(a, Tensor) and (a._requires_grad if a._base is None else a._wants_grad()):
+                needs.append(True)
+                node = a._node  # taken before forward, which may modify the input in place
+                edges.append(a._edge() if node is None else (node, a._output_nr))
+            else:
+                needs.append(False)
+                edges.append(None)
+        ctx.needs_input_grad = tuple(needs)
         state.enabled = False
         try:
             outputs = cls._forward(ctx, args)
         finally:
             state.enabled = True
-        return _record(ctx, args, outputs) if recorded else outputs
+        if True not in needs:
+            return outputs
+        ctx._edges = tuple(edges)
+        ctx._sequence = next(sequence)
+        if isinstance(outputs, Tensor) and not ctx._dirty and not ctx._non_differentiable:
+            return _record_one(ctx, args, outputs)
+        return _record(ctx, args, outputs)
 
     @classmethod
     def _forward(cls, ctx: Node, args: tuple[Any, ...]) -> Any:
@@ -220,36 +236,54 @@ class Function:
         return outputs
 
 
+def _record_one(ctx: Node, args: tuple[Any, ...], out: Tensor) -> Tensor:
+    """Makes ``ctx`` the node that made ``out``: the common case of :func:`_record`."""
+    for a in args:
+        if a is out:
+            out = _alias(ctx, out)
+            break
+    array = out._array
+    if array.dtype.kind in "fcV":
+        out._requires_grad, out._node = True, ctx
+    ctx._shapes, ctx._dtypes = (array.shape,), (array.dtype,)
+    if ctx._to_save:
+        ctx._save()
+    return out
+
+
 def _record(ctx: Node, args: tuple[Any, ...], outputs: Any) -> Any:
     """Makes ``ctx`` the node that made ``outputs``."""
-    ctx._sequence = next(sequence)
     many = isinstance(outputs, tuple)
-    made = outputs if many else (outputs,)
+    made: list[Any] = list(outputs) if many else [outputs]
     for i, out in enumerate(made):
         if not isinstance(out, Tensor):
             continue
         dirty = any(out is t for t in ctx._dirty)
-        if not dirty and any(out is a for a in args):  # an input came back: the result is an alias of it
-            alias = wrap(out._array)
-            alias._counter = out._shared_counter()
-            made = (*made[:i], alias, *made[i + 1 :])
-            ctx._to_save = tuple([alias if t is out else t for t in ctx._to_save])
-            out = alias
+        if not dirty and any(out is a for a in args):
+            out = made[i] = _alias(ctx, out)
         if out._array.dtype.kind not in "fcV" or any(out is t for t in ctx._non_differentiable):
             continue
         if dirty:
             out._rebase(ctx, i)
         else:
             out._requires_grad, out._node, out._output_nr = True, ctx, i
-    ctx._shapes = tuple([out._array.shape if isinstance(out, Tensor) else () for out in made])
-    ctx._dtypes = tuple([out._array.dtype if isinstance(out, Tensor) else np.dtype(np.float32) for out in made])
+    arrays = [out._array if isinstance(out, Tensor) else _NOTHING for out in made]
+    ctx._shapes, ctx._dtypes = tuple([a.shape for a in arrays]), tuple([a.dtype for a in arrays])
     if ctx._to_save:
-        ctx._save(made)
-    if ctx._non_differentiable:
-        ctx._non_differentiable = ()
-    if ctx._dirty:
-        ctx._dirty = ()
-    return made if many else made[0]
+        ctx._save()
+    ctx._non_differentiable = ctx._dirty = ()  # they hold outputs: a reference cycle
+    return tuple(made) if many else made[0]
+
+
+_NOTHING = np.zeros((), np.float32)
+
+
+def _alias(ctx: Node, tensor: Tensor) -> Tensor:
+    """What forward returned was its input: the result is another tensor on the same memory."""
+    alias = wrap(tensor._array)
+    alias._counter = tensor._shared_counter()
+    ctx._to_save = tuple([alias if t is tensor else t for t in ctx._to_save])
+    return alias
 
 
 class _Twice(Function):
