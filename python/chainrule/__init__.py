@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from chainrule import nn, optim, reference, utils
 
 __version__: str = _core.build_info()["version"]
-Size = tuple
+Size: Any = tuple
 newaxis = None
 isa_available = _core.isa_available
 isa_in_use = _core.isa_in_use

@@ -17,7 +17,6 @@ __all__ = [
     "arange",
     "as_tensor",
     "asarray",
-    "bernoulli",
     "empty",
     "empty_like",
     "eye",
@@ -156,7 +155,7 @@ def is_tensor(obj: Any) -> builtins.bool:
 
 def is_floating_point(input: Tensor) -> builtins.bool:
     """Whether its dtype is floating."""
-    return input._array.dtype.kind == "f"
+    return bool(input._array.dtype.kind == "f")
 
 
 # Of one value.
@@ -376,12 +375,6 @@ def randperm(n: int, *, generator: Generator | None = None, dtype: Any = None, d
     check_device("randperm", device)
     array = random.randperm_array(n, generator)
     return wrap(array.astype(int64 if dtype is None else as_dtype(dtype), copy=False))
-
-
-def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
-    """1 with probability ``input`` (or p), else 0, in input's shape and dtype."""
-    u = random.uniform_array(input._array.shape, np.float64, generator=generator)
-    return wrap((u < (input._array if p is None else p)).astype(input._array.dtype))
 
 
 def rand_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False) -> Tensor:

@@ -82,7 +82,8 @@ def as_dtype(dtype: Any) -> DType:
         found = np.dtype(object)
     if found.kind not in _SUPPORTED:
         raise TypeError(f"dtype is {dtype!r}, want a floating, integer or bool dtype")
-    return found.newbyteorder("=")
+    native: DType = found.newbyteorder("=")
+    return native
 
 
 class device:

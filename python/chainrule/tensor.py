@@ -84,11 +84,13 @@ class Tensor(Math, Shape, Cast, InPlace):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self._array.shape
+        shape: tuple[int, ...] = self._array.shape
+        return shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return self._array.dtype
+        dtype: np.dtype[Any] = self._array.dtype
+        return dtype
 
     @property
     def ndim(self) -> int:
@@ -139,7 +141,7 @@ class Tensor(Math, Shape, Cast, InPlace):
         return False
 
     def is_floating_point(self) -> bool:
-        return self._array.dtype.kind == "f"
+        return bool(self._array.dtype.kind == "f")
 
     # As something else.
 

@@ -181,7 +181,7 @@ def number_like(number: Any, tensor: Tensor) -> Tensor:
 
 def promote(x: Tensor, y: Tensor) -> np.dtype[Any]:
     """The common dtype as in PyTorch: a 0-d tensor counts only where its kind is higher."""
-    a, b = x._array.dtype, y._array.dtype
+    a, b = x.dtype, y.dtype
     if a == b:
         return a
     if bool(x._array.ndim) != bool(y._array.ndim):
