@@ -40,16 +40,26 @@ struct PlainRows {
   }
 };
 
-// A transposed in memory: element (i, k) at data[k * ld + i].
+// A transposed in memory: element (i, k) at data[k * ld + i], i < size.
 template <class T>
 struct TransposedRows {
   using Layout = ByDepth<T>;
   const T* data;
-  i64 ld;
+  i64 ld, size;
   CHAINRULE_INLINE void pack(T* tile, i64 row, i64 rows, i64 k, i64 depth) const {
-    for (i64 i = 0; i < depth; i++)
-      for (i64 r = 0; r < rows; r += vec<T>::size)
-        store(tile + i * Layout::kDepth + r, load(data + (k + i) * ld + row + r, rows - r));
+    constexpr int lanes = vec<T>::lanes;
+    for (i64 r = 0; r < rows; r += lanes) {
+      const T* from = data + k * ld + row + r;
+      const i64 left = size - row - r;  // past the tile's rows a full register may read on, not past A's
+      for (i64 i = 0; i < depth; i++, from += ld) {
+        native<T> x;
+        if (left >= lanes)
+          __builtin_memcpy(&x, from, kRegisterBytes);
+        else
+          x = native_load(from, left);
+        __builtin_memcpy(tile + i * Layout::kDepth + r, &x, kRegisterBytes);
+      }
+    }
   }
 };
 
@@ -106,20 +116,20 @@ struct Grid {
   bool split;  // the spans' sums go to scratch and are added in a second pass
 };
 
-constexpr i64 kMostRows =
-    252;  // a multiple of every ISA's kTileRows but for 16 registers of NEON's: tiles come out even
+constexpr i64 kMostRows = 252;     // a multiple of every ISA's kTileRows: tiles come out even
 constexpr i64 kMostColumns = 256;  // a block of B: 256 KB of float32 in the L2, beside A's tile in the L1
 
 template <class T>
 CHAINRULE_INLINE Grid grid_of(i64 batches, i64 m, i64 n, i64 k) {
   constexpr i64 kEnoughChunks = 16;
-  constexpr i64 kSmallChunk = i64(1) << 19;  // products: 5 to 10 us
+  constexpr i64 kSmallChunk = i64(1) << 19;     // products: 5 to 10 us
+  constexpr i64 kFewColumns = 512 / sizeof(T);  // a packed tile of A should serve this many
   i64 rows = at_most(m, kMostRows), columns = at_most(round_up(n, kPanel<T>), kMostColumns);
   const auto chunks = [&] {
     return batches * ceil_div(m, at_least(rows, i64(1))) * ceil_div(n, at_least(columns, i64(1)));
   };
   while (chunks() < kEnoughChunks && rows * columns * k >= 2 * kSmallChunk) {
-    if (columns >= 4 * kPanel<T>)
+    if (columns >= kFewColumns)
       columns = round_up(columns / 2, kPanel<T>);
     else if (rows >= 4 * kTileRows)
       rows = round_up(rows / 2, kTileRows);

@@ -142,8 +142,8 @@ void linear_backward(Team& team, T* dx, T* dw, T* db, const T* dy, const T* x, c
     });
   if (dw)
     products<T>(team, 1, s.dw, scratch + s.dw_products, [&](i64) {
-      return product_of(dw, k, false, TransposedRows<T>{dz, n}, PlainColumns<T>{x, k, worth_reading_direct<T>(s.dw, k)},
-                        NoEpilogue{});
+      return product_of(dw, k, false, TransposedRows<T>{dz, n, n},
+                        PlainColumns<T>{x, k, worth_reading_direct<T>(s.dw, k)}, NoEpilogue{});
     });
 }
 

@@ -50,7 +50,7 @@ void matmul(Team& team, T* c, const T* a, const T* b, const Strided& batch, i64 
       run(rows, PlainColumns<T>{b, ldb, direct});
   };
   if (transpose_a)
-    with_a(TransposedRows<T>{a, lda});
+    with_a(TransposedRows<T>{a, lda, m});
   else
     with_a(PlainRows<T>{a, lda});
 }
