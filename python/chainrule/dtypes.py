@@ -86,6 +86,9 @@ def as_dtype(dtype: Any) -> DType:
     return native
 
 
+DEVICES = ("cpu", "cuda", "mps", "xpu", "meta", "xla")  # what a string that isn't a dtype may name
+
+
 class device:
     """Where a tensor lies: always ``cpu``."""
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Cast"]
 
-_DEVICES = ("cpu", "cuda", "mps", "xpu", "meta", "xla")
-
 
 class Cast:
     """dtypes of Tensor."""
@@ -32,7 +30,7 @@ class Cast:
         for arg in args:
             if isinstance(arg, chainrule.Tensor):
                 dtype = arg._array.dtype
-            elif isinstance(arg, dtypes.device) or (isinstance(arg, str) and arg.split(":")[0] in _DEVICES):
+            elif isinstance(arg, dtypes.device) or (isinstance(arg, str) and arg.split(":")[0] in dtypes.DEVICES):
                 dtypes.check_device("to", arg)
             elif arg is not None and not isinstance(arg, bool):
                 dtype = dtypes.as_dtype(arg)

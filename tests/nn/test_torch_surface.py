@@ -47,6 +47,10 @@ BUILTIN = {
     "max_pool2d": "(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False)",
     "gelu": "(input, approximate='none')",
     "logsigmoid": "(input)",
+    "relu_": "(input)",
+    "leaky_relu_": "(input, negative_slope=0.01)",
+    "elu_": "(input, alpha=1.)",
+    "hardtanh_": "(input, min_val=-1., max_val=1.)",
     "softplus": "(input, beta=1, threshold=20)",
     "one_hot": "(tensor, num_classes=-1)",
 }

@@ -1,7 +1,4 @@
-"""The layers as functions, under PyTorch's names, arguments and defaults.
-
-``inplace`` arguments are accepted where PyTorch has them: the result is the same, the input stays as it is.
-"""
+"""The layers as functions, under PyTorch's names, arguments and defaults."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from chainrule import ops
+from chainrule.ops.inplace import modify
 from chainrule.tensor import Tensor
 
 __all__ = [
@@ -21,12 +19,15 @@ __all__ = [
     "cross_entropy",
     "dropout",
     "elu",
+    "elu_",
     "embedding",
     "gelu",
     "hardtanh",
+    "hardtanh_",
     "l1_loss",
     "layer_norm",
     "leaky_relu",
+    "leaky_relu_",
     "linear",
     "log_softmax",
     "logsigmoid",
@@ -35,6 +36,7 @@ __all__ = [
     "nll_loss",
     "relu",
     "relu6",
+    "relu_",
     "sigmoid",
     "silu",
     "softmax",
@@ -122,19 +124,40 @@ def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int | None] |
 # ---------------------------------------------------------------- activations
 
 
+def _maybe_in_place(inplace: bool, function: Any, input: Tensor, *args: Any) -> Tensor:
+    """``function(input, *args)``, with ``inplace`` in the input's own memory."""
+    result: Tensor = modify(input, function.__name__, function, *args) if inplace else function(input, *args)
+    return result
+
+
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0)."""
-    return ops.relu(input)
+    return _maybe_in_place(inplace, ops.relu, input)
+
+
+def relu_(input: Tensor) -> Tensor:
+    """:func:`relu` in place."""
+    return relu(input, True)
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where x > 0, else ``negative_slope`` x."""
-    return ops.leaky_relu(input, negative_slope)
+    return _maybe_in_place(inplace, ops.leaky_relu, input, negative_slope)
+
+
+def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
+    """:func:`leaky_relu` in place."""
+    return leaky_relu(input, negative_slope, True)
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where x > 0, else ``alpha`` (exp(x) - 1)."""
-    return ops.elu(input, alpha)
+    return _maybe_in_place(inplace, ops.elu, input, alpha)
+
+
+def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """:func:`elu` in place."""
+    return elu(input, alpha, True)
 
 
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
@@ -144,7 +167,7 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """x sigmoid(x)."""
-    return ops.silu(input)
+    return _maybe_in_place(inplace, ops.silu, input)
 
 
 def tanh(input: Tensor) -> Tensor:
@@ -171,12 +194,17 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
     """x kept between ``min_val`` and ``max_val``."""
     if min_val > max_val:
         raise ValueError("min_val cannot be greater than max_val")
-    return ops.hardtanh(input, min_val, max_val)
+    return _maybe_in_place(inplace, ops.hardtanh, input, min_val, max_val)
+
+
+def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    """:func:`hardtanh` in place."""
+    return hardtanh(input, min_val, max_val, True)
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     """x kept between 0 and 6."""
-    return ops.hardtanh(input, 0.0, 6.0)
+    return hardtanh(input, 0.0, 6.0, inplace)
 
 
 def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
@@ -203,7 +231,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     """Zeroes each element with probability ``p`` and scales the rest by 1 / (1 - p)."""
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
-    return ops.dropout(input, p, training)
+    return _maybe_in_place(inplace, ops.dropout, input, p, training)
 
 
 # ---------------------------------------------------------------- normalisation
@@ -251,6 +279,15 @@ def _reduction(size_average: bool | None, reduce: bool | None, reduction: str) -
     return name
 
 
+def _warn_of_broadcasting(name: str, input: Tensor, target: Tensor) -> None:
+    if input.shape != target.shape:
+        warnings.warn(
+            f"Using a target size ({tuple(target.shape)}) that is different to the input size ({tuple(input.shape)}) "
+            f"in {name}. This will likely lead to incorrect results due to broadcasting.",
+            stacklevel=3,
+        )
+
+
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -287,6 +324,7 @@ def mse_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """(input - target)^2, averaged, summed or as it is."""
+    _warn_of_broadcasting("mse_loss", input, target)
     return ops.mse_loss(input, target, _reduction(size_average, reduce, reduction))
 
 
@@ -298,6 +336,7 @@ def l1_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """|input - target|, averaged, summed or as it is."""
+    _warn_of_broadcasting("l1_loss", input, target)
     return ops.l1_loss(input, target, _reduction(size_average, reduce, reduction))
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
+from chainrule import creation
 from chainrule.nn.parameter import Parameter
 
 __all__ = ["empty_parameter", "pair"]
@@ -16,7 +15,7 @@ def empty_parameter(
     shape: Sequence[int], device: Any = None, dtype: Any = None, requires_grad: bool = True
 ) -> Parameter:
     """A parameter that waits for its initialiser."""
-    return Parameter(np.empty(tuple(shape), np.float32 if dtype is None else dtype), requires_grad)
+    return Parameter(creation.empty(tuple(shape), device=device, dtype=dtype), requires_grad)
 
 
 def pair(layer: str, argument: str, value: Any) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule import creation
 from chainrule.nn import functional as F
 from chainrule.nn import init
 from chainrule.nn.modules._factory import empty_parameter
@@ -44,9 +45,9 @@ class _BatchNorm(Module):
         for name, wanted in (("weight", affine), ("bias", affine and bias)):
             self.register_parameter(name, empty_parameter((num_features,), device, dtype) if wanted else None)
         if track_running_stats:
-            self.register_buffer("running_mean", empty_parameter((num_features,), device, dtype, False).detach())
-            self.register_buffer("running_var", empty_parameter((num_features,), device, dtype, False).detach())
-            self.register_buffer("num_batches_tracked", Tensor(np.zeros((), np.int64)))
+            self.register_buffer("running_mean", creation.zeros(num_features, device=device, dtype=dtype))
+            self.register_buffer("running_var", creation.ones(num_features, device=device, dtype=dtype))
+            self.register_buffer("num_batches_tracked", creation.zeros((), device=device, dtype=np.int64))
         else:
             for name in ("running_mean", "running_var", "num_batches_tracked"):
                 self.register_buffer(name, None)

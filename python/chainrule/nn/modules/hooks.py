@@ -104,7 +104,7 @@ class BackwardHooks:
 
 
 def _as_tuple(value: Any, n: int, what: str) -> tuple[Any, ...]:
-    value = value if isinstance(value, tuple) else (value,)
-    if len(value) != n:
-        raise RuntimeError(f"{what}: returned {len(value)} gradients, expected {n}")
-    return value
+    grads: tuple[Any, ...] = value if isinstance(value, tuple) else (value,)
+    if len(grads) != n:
+        raise RuntimeError(f"{what}: returned {len(grads)} gradients, expected {n}")
+    return grads

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from chainrule import autograd
+from chainrule import autograd, dtypes
 from chainrule.nn.modules.hooks import BackwardHooks, add_hook
 from chainrule.nn.modules.state import EXTRA_STATE, IncompatibleKeys, Write, stage_keys, stage_module
 from chainrule.nn.parameter import Buffer, Parameter
@@ -441,7 +441,7 @@ class Module:
     def to(self: T, *args: Any, **kwargs: Any) -> T:
         """``to(device)``, ``to(dtype)``, ``to(device, dtype)``, ``to(tensor)``: floating-point parameters and buffers
         get that dtype; the only device is the CPU."""
-        dtype = _device_and_dtype(*args, **kwargs)
+        dtype = _wanted_dtype(*args, **kwargs)
         if dtype is not None and dtype.kind != "f":
             raise TypeError(f"nn.Module.to only accepts floating point dtypes, but got desired dtype={dtype}")
         return self if dtype is None else self._apply(lambda t: t.to(dtype) if t.dtype.kind == "f" else t)
@@ -456,7 +456,7 @@ class Module:
 
     def type(self: T, dst_type: Any) -> T:
         """All parameters and buffers get this dtype."""
-        dtype = np.dtype(dst_type)
+        dtype = dtypes.as_dtype(dst_type)
         return self._apply(lambda t: t.to(dtype))
 
     def cpu(self: T) -> T:
@@ -629,23 +629,21 @@ def _run_load_hooks(module: Module, keys: IncompatibleKeys) -> None:
             )
 
 
-def _device_and_dtype(*args: Any, **kwargs: Any) -> np.dtype | None:
+def _wanted_dtype(
+    *args: Any,
+    device: Any = None,
+    dtype: Any = None,
+    tensor: Tensor | None = None,
+    non_blocking: bool = False,
+    memory_format: Any = None,
+) -> np.dtype[Any] | None:
     """The dtype that ``Module.to``'s arguments ask for; refuses any device but the CPU."""
-    known = {"device", "dtype", "tensor", "non_blocking", "copy", "memory_format"}
-    if set(kwargs) - known:
-        raise TypeError(f"Module.to: got an unexpected keyword argument '{min(set(kwargs) - known)}'")
-    dtype = kwargs.get("dtype")
-    device = kwargs.get("device")
-    for arg in (*args, *([kwargs["tensor"]] if "tensor" in kwargs else [])):
+    for arg in (*args, tensor):
         if isinstance(arg, Tensor):
             dtype = arg.dtype
-        elif (isinstance(arg, str) and arg.split(":")[0] in _DEVICE_NAMES) or hasattr(arg, "index"):
+        elif isinstance(arg, dtypes.device) or (isinstance(arg, str) and arg.split(":")[0] in dtypes.DEVICES):
             device = arg
         elif not isinstance(arg, bool) and arg is not None:
             dtype = arg
-    if device is not None and str(getattr(device, "type", device)).split(":")[0] != "cpu":
-        raise ValueError(f"Module.to: device: got {str(device)!r}, chainrule computes on 'cpu' only")
-    return None if dtype is None else np.dtype(dtype)
-
-
-_DEVICE_NAMES = frozenset({"cpu", "cuda", "mps", "xpu", "meta", "xla", "hip", "mkldnn", "vulkan", "privateuseone"})
+    dtypes.check_device("Module.to", device)
+    return None if dtype is None else dtypes.as_dtype(dtype)
