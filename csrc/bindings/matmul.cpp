@@ -5,8 +5,6 @@
 namespace chainrule {
 namespace {
 
-constexpr i64 kMostMatrices = i64(1) << 40;
-
 // A matrix operand, possibly batched: its last two dimensions as they lie in memory.
 template <class T>
 struct Matrices {
