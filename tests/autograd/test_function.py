@@ -146,3 +146,19 @@ def test_a_long_chain_neither_overflows_the_stack_nor_leaks(length: int) -> None
     node = weakref.ref(y.grad_fn)
     del y  # torn down without a backward
     assert node() is None
+
+
+def test_a_long_chain_of_views_follows_an_in_place_change_of_its_base() -> None:
+    x = leaf(4)
+    base = x.clone()
+    y = base
+    for _ in range(100_000):
+        y = y[:]
+    node = weakref.ref(y.grad_fn)
+    base[0] = 2.0
+    assert y[0].item() == 2
+    y.backward(ones(4))
+    assert x.grad is not None
+    assert x.grad.tolist() == [0, 1, 1, 1]
+    del y, base
+    assert node() is None

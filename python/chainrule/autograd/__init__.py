@@ -1,5 +1,6 @@
 """The tape: Function, backward, grad, modes, gradcheck."""
 
+from chainrule.autograd import functional
 from chainrule.autograd.engine import backward, grad
 from chainrule.autograd.function import Context, Function, Node, once_differentiable
 from chainrule.autograd.grad_mode import (
@@ -18,6 +19,7 @@ __all__ = [
     "Node",
     "backward",
     "enable_grad",
+    "functional",
     "grad",
     "gradcheck",
     "gradgradcheck",

@@ -1,0 +1,37 @@
+"""What ``import chainrule`` costs and offers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import chainrule as cr
+from chainrule import _core
+
+
+def test_import_takes_nothing_heavy_along() -> None:
+    code = "import sys, numpy; before = set(sys.modules); import chainrule; print(*(set(sys.modules) - before))"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    roots = {name.partition(".")[0] for name in modules}
+    assert not roots & {"torch", "jax", "scipy", "sklearn", "safetensors", "tqdm", "matplotlib", "inspect", "asyncio"}
+    assert not {"chainrule.nn", "chainrule.optim", "chainrule.reference"} & set(modules)
+
+
+def test_parts_are_imported_when_used() -> None:
+    code = "import chainrule as cr; print(cr.nn.__name__, cr.optim.__name__, cr.reference.__name__)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.split() == ["chainrule.nn", "chainrule.optim", "chainrule.reference"]
+    assert not hasattr(cr, "no_such_part")
+
+
+def test_facts() -> None:
+    assert cr.__version__ == _core.build_info()["version"]
+    assert cr.isa_in_use() in cr.isa_available()
+    before = cr.get_num_threads()
+    cr.set_num_threads(1)
+    assert cr.get_num_threads() == 1
+    cr.set_num_threads(before)
+    assert cr.memory_stats()["reserved_bytes"] >= 0
+    cr.empty_cache()
+    assert callable(cr.tensor)  # the function, although a module has that name as well
+    assert cr.float32 == "float32"
