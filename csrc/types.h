@@ -56,4 +56,10 @@ struct Window2d {
   i64 dh, dw;  // dilation
 };
 
+// A convolution of NCHW images: the window slides over every plane of x (batch, cin, h, w), y is (batch, cout, oh, ow).
+struct Conv2d {
+  i64 batch, cin, cout, groups;
+  Window2d window;
+};
+
 }  // namespace chainrule

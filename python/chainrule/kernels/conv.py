@@ -1,3 +1,71 @@
-"""Kernels: conv2d."""
+"""Convolutions of NCHW images, and their gradients.
 
-__all__: list[str] = []
+``stride``, ``padding`` (zeros on every side) and ``dilation`` are ints or pairs (height, width). The weight is
+(cout, cin / groups, kh, kw); an axis of n elements gives
+floor((n + 2 padding - dilation (kernel - 1) - 1) / stride) + 1 outputs.
+The order of every sum is fixed by the shapes alone: docs/numerics.md.
+
+All raise TypeError for a wrong dtype and ValueError for shapes or options that don't fit, naming the argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from chainrule import _core
+
+__all__ = ["conv2d", "conv2d_backward_bias", "conv2d_backward_input", "conv2d_backward_weight"]
+
+Array = np.ndarray
+Size = int | Sequence[int]
+
+
+def conv2d(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+    activation: str = "none",
+) -> Array:
+    """y[n, o, v, u] = f(bias[o] + the sum over c, ky, kx of weight[o, c, ky, kx] x[n, c, iy, ix]).
+
+    iy = v stride - padding + ky dilation, ix likewise; c runs over the cin / groups channels of o's group. f is one of
+    the activations of :func:`chainrule.kernels.linear`. Every size but the kernel's and cout may be 0.
+    """
+    return _core.conv2d(x, weight, bias, stride, padding, dilation, groups, activation)
+
+
+def conv2d_backward_input(
+    dy: Array,
+    weight: Array,
+    input_shape: Sequence[int],
+    stride: Size = 1,
+    padding: Size = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+) -> Array:
+    """Gradient of :func:`conv2d` with respect to x, of shape ``input_shape``: dy spread back through the weight."""
+    return _core.conv2d_backward_input(dy, weight, input_shape, stride, padding, dilation, groups)
+
+
+def conv2d_backward_weight(
+    dy: Array,
+    x: Array,
+    weight_shape: Sequence[int],
+    stride: Size = 1,
+    padding: Size = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+) -> Array:
+    """Gradient of :func:`conv2d` with respect to the weight, of shape ``weight_shape``: dy times x at every tap."""
+    return _core.conv2d_backward_weight(dy, x, weight_shape, stride, padding, dilation, groups)
+
+
+def conv2d_backward_bias(dy: Array) -> Array:
+    """Gradient of :func:`conv2d` with respect to the bias: dy's sum over batch, height and width, per channel."""
+    return _core.conv2d_backward_bias(dy)

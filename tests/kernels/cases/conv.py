@@ -1,0 +1,100 @@
+"""Convolutions: every option, around the register tile (14 x 32), the K block (256), the span (4096), direct paths."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from chainrule import reference
+from tests.kernels.cases import Case, integers, normal
+
+# x, weight, options
+CONVS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
+    ((1, 1, 1, 1), (1, 1, 1, 1), {}),
+    ((2, 1, 28, 28), (6, 1, 5, 5), {}),  # LeNet's first
+    ((2, 6, 12, 12), (16, 6, 5, 5), {}),  # and second
+    ((2, 3, 9, 31), (13, 3, 3, 3), {"padding": 1}),
+    ((2, 3, 5, 32), (14, 3, 3, 3), {"padding": 1}),
+    ((2, 3, 5, 33), (15, 3, 3, 3), {"padding": 1}),
+    ((2, 16, 9, 9), (3, 16, 3, 3), {"padding": (1, 0)}),
+    ((1, 29, 7, 7), (29, 29, 3, 3), {"padding": 1}),  # K = 261: more than a block
+    ((3, 28, 8, 8), (33, 28, 3, 3), {"padding": 1}),
+    ((2, 8, 11, 13), (5, 8, 3, 3), {"stride": 2, "padding": 1}),
+    ((2, 8, 12, 40), (5, 8, 3, 2), {"stride": (2, 3), "padding": (1, 1)}),
+    ((1, 3, 30, 30), (8, 3, 7, 7), {"stride": 2, "padding": 3}),
+    ((2, 4, 11, 17), (6, 4, 3, 3), {"stride": 4, "padding": 1}),  # some inputs are never read
+    ((2, 4, 14, 17), (6, 4, 3, 3), {"dilation": 2, "padding": 2}),
+    ((2, 4, 19, 17), (6, 4, 3, 4), {"stride": (2, 3), "dilation": (3, 2), "padding": (2, 3)}),
+    ((2, 4, 19, 17), (6, 4, 3, 3), {"stride": (4, 2), "dilation": (2, 4), "padding": 4}),
+    ((2, 5, 4, 4), (7, 5, 4, 4), {"padding": 5}),
+    ((2, 33, 9, 9), (40, 33, 1, 1), {}),
+    ((2, 33, 9, 10), (17, 33, 1, 1), {"stride": 2}),
+    ((1, 3, 9, 10), (17, 3, 1, 1), {"padding": 1}),
+    ((2, 12, 9, 9), (9, 4, 3, 3), {"groups": 3, "padding": 1}),
+    ((2, 8, 9, 9), (8, 4, 3, 3), {"groups": 2, "stride": 2, "padding": 1}),
+    ((2, 5, 9, 17), (5, 1, 3, 3), {"groups": 5, "padding": 1}),  # depthwise
+    ((2, 5, 9, 70), (5, 1, 3, 3), {"groups": 5, "padding": 1, "stride": 2}),
+    ((2, 3, 20, 33), (6, 1, 5, 3), {"groups": 3, "padding": 2, "dilation": (1, 2)}),
+    ((2, 3, 20, 33), (9, 1, 3, 3), {"groups": 3, "stride": 3}),
+    ((2, 4, 18, 20), (4, 1, 17, 17), {"groups": 4, "padding": 8}),  # 289 taps: more than a block
+    ((9, 3, 17, 17), (5, 3, 3, 3), {"padding": 1}),  # dW over 2601 pixels: many blocks
+    ((5, 2, 32, 32), (3, 2, 3, 3), {"padding": 1}),  # dW over 5120: two spans
+    ((20, 3, 32, 32), (3, 1, 3, 3), {"groups": 3, "padding": 1}),  # two partial sums of a depthwise dW
+    ((1, 8, 40, 40), (30, 8, 3, 3), {"padding": 1}),  # several chunks of one image
+    ((2, 460, 3, 3), (3, 460, 3, 3), {"padding": 1}),  # K = 4140: two spans
+    ((3, 2, 5, 5), (4, 2, 5, 5), {}),  # one position
+    ((0, 3, 8, 8), (4, 3, 3, 3), {}),
+    ((0, 4, 8, 8), (4, 1, 3, 3), {"groups": 4}),
+    ((2, 0, 8, 8), (4, 0, 3, 3), {}),
+]
+
+
+def text(x: tuple[int, ...], w: tuple[int, ...], options: dict[str, Any]) -> str:
+    shapes = ["x".join(map(str, x)), "x".join(map(str, w))]
+    return "-".join([*shapes, *(f"{k}{v}" for k, v in options.items())]).replace(" ", "")
+
+
+def condition(name: str) -> Any:
+    """The sum of the magnitudes of the products: the twin on magnitudes."""
+
+    def scale(*args: Any, **kwargs: Any) -> Any:
+        return [getattr(reference, name)(*(np.abs(a) if isinstance(a, np.ndarray) else a for a in args), **kwargs)]
+
+    return scale
+
+
+def with_shape(make: Any, shape: tuple[int, ...]) -> Any:
+    return lambda rng, dtype: (*make(rng, dtype), shape)
+
+
+# Error of a sum of at most 256 terms in one chain, then of block sums: some ulps of the sum of magnitudes suffice, as
+# rounding errors of either sign cancel; a chain of 256 could in the worst case err by 128.
+ULPS = 16
+
+CASES = []
+for x, w, o in CONVS:
+    y = reference.conv2d(np.zeros(x), np.zeros(w), **o).shape
+    calls: list[tuple[str, Any, Any]] = [
+        ("conv2d", normal(x, w), integers(x, w)),
+        ("conv2d_backward_input", with_shape(normal(y, w), x), with_shape(integers(y, w), x)),
+        ("conv2d_backward_weight", with_shape(normal(y, x), w), with_shape(integers(y, x), w)),
+        ("conv2d_backward_bias", normal(y), integers(y)),
+    ]
+    for name, args, whole in calls:
+        options = {} if name == "conv2d_backward_bias" else o
+        CASES.append(Case(name, text(x, w, o), args, options, ulps=ULPS, scale=condition(name), integers=whole))
+for x, w, o in (CONVS[3], CONVS[22]):
+    bias = (w[0],)
+    for activation in ("none", "relu", "leaky_relu"):
+        CASES.append(
+            Case(
+                "conv2d",
+                f"bias-{activation}-{text(x, w, o)}",
+                normal(x, w, bias),
+                {**o, "activation": activation},
+                ulps=ULPS,
+                scale=condition("conv2d"),
+                integers=integers(x, w, bias) if activation != "leaky_relu" else None,
+            )
+        )
