@@ -51,6 +51,35 @@ def bernoulli(
 def build_info() -> dict[str, typing.Any]: ...
 def clip_grad_norm(grads: object, max_norm: float | int) -> numpy.typing.NDArray[typing.Any]: ...
 def clip_grad_value(grads: object, limit: float | int) -> None: ...
+def conv2d(
+    x: object,
+    weight: object,
+    bias: object = None,
+    stride: object = 1,
+    padding: object = 0,
+    dilation: object = 1,
+    groups: object = 1,
+    activation: str = "none",
+) -> numpy.typing.NDArray[typing.Any]: ...
+def conv2d_backward_bias(dy: object) -> numpy.typing.NDArray[typing.Any]: ...
+def conv2d_backward_input(
+    dy: object,
+    weight: object,
+    input_shape: object,
+    stride: object = 1,
+    padding: object = 0,
+    dilation: object = 1,
+    groups: object = 1,
+) -> numpy.typing.NDArray[typing.Any]: ...
+def conv2d_backward_weight(
+    dy: object,
+    x: object,
+    weight_shape: object,
+    stride: object = 1,
+    padding: object = 0,
+    dilation: object = 1,
+    groups: object = 1,
+) -> numpy.typing.NDArray[typing.Any]: ...
 def dropout(x: object, p: float | int, seed: int, offset: int) -> tuple[typing.Any, ...]: ...
 def dropout_backward(dy: object, mask: object, p: float | int) -> numpy.typing.NDArray[typing.Any]: ...
 def empty_cache() -> None: ...
