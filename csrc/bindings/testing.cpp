@@ -118,12 +118,20 @@ py::dict testing_costs(int threads, i64 rounds) {
   return d;
 }
 
+// Takes and gives back blocks without a pause, the GIL dropped.
+void testing_pool(i64 milliseconds) {
+  const py::gil_scoped_release release;
+  for (const double end = now_ns() + 1e6 * double(milliseconds); now_ns() < end;)
+    for (int i = 0; i < 1000; i++) pool_release(pool_allocate(64));
+}
+
 }  // namespace
 
 BINDINGS(testing) {
   m.def("testing_team", testing_team, py::arg("threads"), py::arg("loops"), py::arg("chunks"), py::arg("nap_every"));
   m.def("testing_work", testing_work, py::arg("milliseconds"), py::arg("threads"), py::arg("interruptible"));
   m.def("testing_costs", testing_costs, py::arg("threads"), py::arg("rounds"));
+  m.def("testing_pool", testing_pool, py::arg("milliseconds"));
   m.def("testing_set_loop_number", set_loop_number, py::arg("loop"));
   m.def("testing_usable_cpus", usable_cpus, py::arg("root"));
 }
