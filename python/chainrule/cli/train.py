@@ -67,7 +67,20 @@ def make_optimizer(kind: str, model: nn.Module, lr: float) -> optim.Optimizer:
     return optim.SGD(model.parameters(), lr=lr, momentum=0.9 if kind == "momentum" else 0)
 
 
-def train_epoch(model: nn.Module, optimizer: optim.Optimizer, batches: Any) -> float:
+class LinearDecay:
+    """Lowers the learning rate in even steps to 0."""
+
+    def __init__(self, optimizer: optim.Optimizer, steps: int) -> None:
+        self.optimizer, self.steps, self.taken = optimizer, steps, 0
+        self.start = [group["lr"] for group in optimizer.param_groups]
+
+    def step(self) -> None:
+        self.taken += 1
+        for group, start in zip(self.optimizer.param_groups, self.start, strict=True):
+            group["lr"] = start * max(0.0, 1 - self.taken / self.steps)
+
+
+def train_epoch(model: nn.Module, optimizer: optim.Optimizer, schedule: LinearDecay, batches: Any) -> float:
     """One pass over the data; returns the mean loss."""
     model.train()
     total, count = 0.0, 0
@@ -76,6 +89,7 @@ def train_epoch(model: nn.Module, optimizer: optim.Optimizer, batches: Any) -> f
         loss = F.cross_entropy(model(x), y)
         loss.backward()
         optimizer.step()
+        schedule.step()
         total += loss.item() * len(y)
         count += len(y)
     return total / count
@@ -111,6 +125,7 @@ def train(args: argparse.Namespace) -> None:
     model = make_model(args.model, args.dataset)
     lr, epochs = args.lr or RATES[args.optimizer], args.epochs or EPOCHS[args.dataset]
     optimizer = make_optimizer(args.optimizer, model, lr)
+    schedule = LinearDecay(optimizer, epochs * len(loader))
     print(
         f"{args.dataset} from {data.source}: {len(data.train_y)} samples, {len(data.test_y)} held out; "
         f"{args.model}, {sum(p.numel() for p in model.parameters())} parameters; {args.optimizer}; "
@@ -118,9 +133,9 @@ def train(args: argparse.Namespace) -> None:
         flush=True,
     )
     for epoch in range(1, epochs + 1):
-        optimizer.param_groups[0]["lr"] = lr * (1 - (epoch - 1) / epochs)  # falls from epoch to epoch
         begin = time.perf_counter()
-        loss = train_epoch(model, optimizer, tqdm(loader, f"epoch {epoch}/{epochs}", leave=False, disable=None))
+        batches = tqdm(loader, f"epoch {epoch}/{epochs}", leave=False, disable=None)
+        loss = train_epoch(model, optimizer, schedule, batches)
         rate = len(data.train_y) / (time.perf_counter() - begin)
         print(
             f"epoch {epoch}/{epochs}  loss {loss:.4f}  held-out accuracy {100 * accuracy(model, held_out):.2f} %  "
