@@ -52,7 +52,7 @@ void reduce_columns(T* acc, const T* x, i64 rows, i64 stride, i64 columns) {
   i64 r = 0;
   do {
     const i64 group = at_most<i64>(8, rows - r);
-    for_vecs<T>(columns, [&](i64 j, auto lanes) {
+    each_vec<T>(0, columns, [&](i64 j, auto lanes) {
       vec<T> a = Op::identity;
       for (i64 k = 0; k < group; k++) a = Op::combine(a, load(x + (r + k) * stride + j, lanes));
       store(acc + j, r == 0 ? a : Op::combine(load(acc + j, lanes), a), lanes);
@@ -73,7 +73,7 @@ CHAINRULE_INLINE void reduce(Team& team, T* y, const T* x, i64 outer, i64 n, i64
   const Cut cut(outer, n, inner, kPanel);
   T* const to = cut.chunks == 1 ? y : partials;
   const auto finish = [=](T* from, T* result, i64 columns) {
-    for_vecs<T>(columns, [=](i64 j, auto lanes) { store(result + j, load(from + j, lanes) / divisor, lanes); });
+    each_vec<T>(0, columns, [=](i64 j, auto lanes) { store(result + j, load(from + j, lanes) / divisor, lanes); });
   };
   parallel_for(team, cut.tasks, cut.grain, [&](i64 begin, i64 end) {
     for (i64 i = begin; i < end; i++) {
@@ -94,7 +94,7 @@ CHAINRULE_INLINE void reduce(Team& team, T* y, const T* x, i64 outer, i64 n, i64
       const auto t = cut.task(i / cut.panels * cut.chunks * cut.panels + i % cut.panels);
       T* const p = partials + cut.partial(t);
       pairwise(cut.chunks, [=](i64 c, i64 d, i64) {
-        for_vecs<T>(t.columns, [=](i64 j, auto lanes) {
+        each_vec<T>(0, t.columns, [=](i64 j, auto lanes) {
           T* const into = p + c * inner + j;
           store(into, Op::combine(load(into, lanes), load(p + d * inner + j, lanes)), lanes);
         });
@@ -138,7 +138,7 @@ Best<T> best_of_row(const T* x, i64 n) {
   for (int l = 0; l < W; l++) place[l] = I(l);
   vec<I> at = load(place);
   BestLanes<Op, T> best = {Op::identity, at};
-  for_vecs<T>(n, [&](i64 i, auto lanes) {
+  each_vec<T>(0, n, [&](i64 i, auto lanes) {
     best.offer(keep(load(x + i, lanes), lanes, T(Op::identity)), at);
     at = at + vec<I>(I(W));
   });
@@ -154,7 +154,7 @@ Best<T> best_of_row(const T* x, i64 n) {
 template <class Op, class T>
 void best_of_columns(T* values, i64* indices, const T* x, i64 first_row, i64 rows, i64 stride, i64 columns) {
   using I = typename int_of<T>::type;
-  for_vecs<T>(columns, [&](i64 j, auto lanes) {
+  each_vec<T>(0, columns, [&](i64 j, auto lanes) {
     BestLanes<Op, T> best = {load(x + j, lanes), I(0)};
     for (i64 r = 1; r < rows; r++) best.offer(load(x + r * stride + j, lanes), vec<I>(I(r)));
     if (values) store(values + j, best.value, lanes);
@@ -196,23 +196,6 @@ CHAINRULE_INLINE void find_best(Team& team, T* values, i64* indices, const T* x,
       if (values) values[i] = best.value;
       indices[i] = best.index;
     }
-  });
-}
-
-// As row_moments(), for `columns` sets of `rows` numbers side by side.
-template <class T>
-void column_moments(T* means, T* squares, const T* x, i64 rows, i64 stride, i64 columns) {
-  for_vecs<T>(columns, [&](i64 j, auto lanes) {
-    vec<T> total = T(0), off = T(0), q = T(0);
-    for (i64 r = 0; r < rows; r++) total = total + load(x + r * stride + j, lanes);
-    const vec<T> mean = total / T(rows);
-    for (i64 r = 0; r < rows; r++) {
-      const vec<T> d = load(x + r * stride + j, lanes) - mean;
-      off = off + d;
-      q = fma(d, d, q);
-    }
-    store(means + j, mean + off / T(rows), lanes);
-    store(squares + j, max(vec<T>(T(0)), q - off * (off / T(rows))), lanes);
   });
 }
 
@@ -273,7 +256,7 @@ void var_mean(Team& team, T* variance, T* mean, const T* x, i64 outer, i64 n, i6
   T* const means = cut.chunks == 1 ? mean : partials;
   T* const squares = cut.chunks == 1 ? variance : partials + outer * cut.chunks * inner;
   const auto finish = [=](const T* from, T* result, i64 columns) {
-    for_vecs<T>(columns, [=](i64 j, auto lanes) { store(result + j, load(from + j, lanes) / divisor, lanes); });
+    each_vec<T>(0, columns, [=](i64 j, auto lanes) { store(result + j, load(from + j, lanes) / divisor, lanes); });
   };
   parallel_for(team, cut.tasks, cut.grain, [&](i64 begin, i64 end) {
     for (i64 i = begin; i < end; i++) {
@@ -297,7 +280,7 @@ void var_mean(Team& team, T* variance, T* mean, const T* x, i64 outer, i64 n, i6
       const i64 first = cut.partial(t), to = t.outer * inner + t.column;
       pairwise(cut.chunks, [=](i64 c, i64 d, i64 half) {
         const T count_c = T(half * cut.length), count_d = T(at_most(half * cut.length, n - d * cut.length));
-        for_vecs<T>(t.columns, [=](i64 j, auto lanes) {
+        each_vec<T>(0, t.columns, [=](i64 j, auto lanes) {
           const i64 a = first + c * inner + j, b = first + d * inner + j;
           const Moments<vec<T>> both = join(Moments<vec<T>>{load(means + a, lanes), load(squares + a, lanes)}, count_c,
                                             Moments<vec<T>>{load(means + b, lanes), load(squares + b, lanes)}, count_d);
@@ -306,7 +289,8 @@ void var_mean(Team& team, T* variance, T* mean, const T* x, i64 outer, i64 n, i6
         });
       });
       finish(squares + first, variance + to, t.columns);
-      for_vecs<T>(t.columns, [=](i64 j, auto lanes) { store(mean + to + j, load(means + first + j, lanes), lanes); });
+      each_vec<T>(0, t.columns,
+                  [=](i64 j, auto lanes) { store(mean + to + j, load(means + first + j, lanes), lanes); });
     }
   });
 }

@@ -4,18 +4,7 @@
 
 namespace chainrule::CHAINRULE_ISA {
 
-// A whole vec, where a number of lanes may stand: for_vecs() compiles its body once for each.
-struct Full {};
-template <class T>
-CHAINRULE_INLINE vec<T> load(const T* p, Full) {
-  return load(p);
-}
-template <class T>
-CHAINRULE_INLINE void store(T* p, vec<T> v, Full) {
-  store(p, v);
-}
-
-// All bits set in the first n lanes (all for Full), none in the rest.
+// All bits set in the first n lanes none in the rest.
 template <class T>
 CHAINRULE_INLINE mask<T> first(i64 n) {
   using I = typename int_of<T>::type;
@@ -29,16 +18,8 @@ CHAINRULE_INLINE vec<T> keep(vec<T> v, i64 n, T rest) {
   return select<T>(first<T>(n), v, vec<T>(rest));
 }
 template <class T>
-CHAINRULE_INLINE vec<T> keep(vec<T> v, Full, T) {
+CHAINRULE_INLINE vec<T> keep(vec<T> v, Whole, T) {
   return v;
-}
-
-// body(i, lanes) for [0, n), a vec at a time; lanes is Full but for the last.
-template <class T, class F>
-CHAINRULE_INLINE void for_vecs(i64 n, F&& body) {
-  i64 i = 0;
-  for (; i + vec<T>::size <= n; i += vec<T>::size) body(i, Full{});
-  if (i < n) body(i, n - i);
 }
 
 template <class T>
@@ -77,12 +58,12 @@ CHAINRULE_INLINE T reduce_row(i64 n, F&& value) {
   i64 i = 0;
   while (i + kRound <= n) {
     const i64 stop = at_most(i + kRounds * kRound, n) - kRound;
-    for (int k = 0; k < 4; k++) a[k] = value(i + k * W, Full{});
+    for (int k = 0; k < 4; k++) a[k] = value(i + k * W, Whole());
     for (i += kRound; i <= stop; i += kRound)
-      for (int k = 0; k < 4; k++) a[k] = Op::combine(a[k], value(i + k * W, Full{}));
+      for (int k = 0; k < 4; k++) a[k] = Op::combine(a[k], value(i + k * W, Whole()));
     for (int k = 0; k < 4; k++) total[k] = Op::combine(total[k], a[k]);
   }
-  for (; i + W <= n; i += W) total[0] = Op::combine(total[0], value(i, Full{}));
+  for (; i + W <= n; i += W) total[0] = Op::combine(total[0], value(i, Whole()));
   if (i < n) total[1] = Op::combine(total[1], keep(value(i, n - i), n - i, T(Op::identity)));
   return reduce(Op::combine(Op::combine(total[0], total[1]), Op::combine(total[2], total[3])),
                 [](T p, T q) { return Op::combine(p, q); });
@@ -116,7 +97,7 @@ CHAINRULE_INLINE Moments<T> row_moments(const T* x, i64 n) {
   const T mean = reduce_row<Add<T>, T>(n, [&](i64 i, auto lanes) { return load(x + i, lanes); }) / T(n);
   vec<T> s[2] = {T(0), T(0)}, q[2] = {T(0), T(0)};
   int k = 0;
-  for_vecs<T>(n, [&](i64 i, auto lanes) {
+  each_vec<T>(0, n, [&](i64 i, auto lanes) {
     const vec<T> d = keep(load(x + i, lanes) - mean, lanes, T(0));
     s[k] = s[k] + d;
     q[k] = fma(d, d, q[k]);
@@ -124,6 +105,23 @@ CHAINRULE_INLINE Moments<T> row_moments(const T* x, i64 n) {
   });
   const T off = sum(s[0] + s[1]);
   return {mean + off / T(n), at_least(T(0), sum(q[0] + q[1]) - off * (off / T(n)))};
+}
+
+// As row_moments(), for `columns` sets of `rows` numbers side by side.
+template <class T>
+void column_moments(T* means, T* squares, const T* x, i64 rows, i64 stride, i64 columns) {
+  each_vec<T>(0, columns, [&](i64 j, auto lanes) {
+    vec<T> total = T(0), off = T(0), q = T(0);
+    for (i64 r = 0; r < rows; r++) total = total + load(x + r * stride + j, lanes);
+    const vec<T> mean = total / T(rows);
+    for (i64 r = 0; r < rows; r++) {
+      const vec<T> d = load(x + r * stride + j, lanes) - mean;
+      off = off + d;
+      q = fma(d, d, q);
+    }
+    store(means + j, mean + off / T(rows), lanes);
+    store(squares + j, max(vec<T>(T(0)), q - off * (off / T(rows))), lanes);
+  });
 }
 
 // The moments of two sets together (Chan, Golub and LeVeque 1979); T may be a vec.

@@ -1,0 +1,169 @@
+#include "bindings/launch.h"
+#include "bindings/losses.h"
+#include "bindings/registry.h"
+
+namespace chainrule {
+namespace {
+
+struct Needs {
+  bool dx, dweight, dbias;
+  Needs(const char* op, py::handle needs) {
+    if (!py::isinstance<py::tuple>(needs) || py::len(needs) != 3)
+      refuse(op, "needs", py::repr(needs), "a tuple of three bools");
+    const auto t = py::reinterpret_borrow<py::tuple>(needs);
+    dx = py::cast<bool>(t[0]);
+    dweight = py::cast<bool>(t[1]);
+    dbias = py::cast<bool>(t[2]);
+  }
+};
+
+template <class T>
+py::object wanted(const char* op, bool want, const Shape& shape) {
+  return want ? py::object(empty<T>(op, shape)) : py::object(py::none());
+}
+template <class T>
+T* data_of(py::object& maybe) {
+  if (maybe.is_none()) return nullptr;
+  py::array a = py::reinterpret_borrow<py::array>(maybe);
+  return data<T>(a);
+}
+
+// (rows, n) of a layer_norm over the last `axes` axes.
+struct Rows {
+  i64 rows = 1, n = 1;
+  Shape outer, normalized;
+  Rows(const char* op, const Shape& shape, i64 axes) {
+    if (axes < 1 || axes > i64(shape.size()))
+      refuse(op, "axes", std::to_string(axes), "from 1 to the " + std::to_string(shape.size()) + " axes of x");
+    for (i64 i = 0; i < i64(shape.size()); i++) {
+      const bool inner = i >= i64(shape.size()) - axes;
+      (inner ? n : rows) *= shape[size_t(i)];
+      (inner ? normalized : outer).push_back(shape[size_t(i)]);
+    }
+  }
+};
+
+void want_eps(const char* op, double eps) {
+  if (!(eps >= 0)) refuse(op, "eps", std::to_string(eps), "zero or more");
+}
+
+py::tuple layer_norm(py::handle x, py::handle weight, py::handle bias, double eps, i64 axes) {
+  constexpr const char* op = "layer_norm";
+  return by_dtype(op, "x", x, [&](auto zero) {
+    using T = decltype(zero);
+    const auto in = input<T>(op, "x", x);
+    const Rows f(op, in.shape(), axes);
+    const auto w = optional_input<T>(op, "weight", weight, f.normalized),
+               b = optional_input<T>(op, "bias", bias, f.normalized);
+    want_eps(op, eps);
+    py::array y = empty<T>(op, in.shape()), mean = empty<T>(op, f.outer), rstd = empty<T>(op, f.outer);
+    if (f.n == 0 && f.rows != 0) refuse(op, "x", describe(x), "something to normalise in each row");
+    launch(Work(bytes(3.0 * sizeof(T) * double(in.size))), kernels<T>().layer_norm, data<T>(y), data<T>(mean),
+           data<T>(rstd), in.data, pointer(w), pointer(b), f.rows, f.n, T(eps));
+    return py::make_tuple(y, mean, rstd);
+  });
+}
+
+py::tuple layer_norm_backward(py::handle dy, py::handle x, py::handle mean, py::handle rstd, py::handle weight,
+                              i64 axes, py::handle needs) {
+  constexpr const char* op = "layer_norm_backward";
+  return by_dtype(op, "dy", dy, [&](auto zero) {
+    using T = decltype(zero);
+    const auto g = input<T>(op, "dy", dy);
+    const auto in = input<T>(op, "x", x, g.shape());
+    const Rows f(op, g.shape(), axes);
+    const auto m = input<T>(op, "mean", mean, f.outer), r = input<T>(op, "rstd", rstd, f.outer);
+    const auto w = optional_input<T>(op, "weight", weight, f.normalized);
+    const Needs need(op, needs);
+    if (f.n == 0 && f.rows != 0) refuse(op, "x", describe(x), "something to normalise in each row");
+    py::object dx = wanted<T>(op, need.dx, g.shape()), dweight = wanted<T>(op, need.dweight, f.normalized),
+               dbias = wanted<T>(op, need.dbias, f.normalized);
+    const Scratch<T> partials(need.dweight || need.dbias ? kernels<T>().layer_norm_backward_partials(f.rows, f.n) : 0);
+    launch(Work(bytes(4.0 * sizeof(T) * double(g.size))), kernels<T>().layer_norm_backward, data_of<T>(dx),
+           data_of<T>(dweight), data_of<T>(dbias), g.data, in.data, m.data, r.data, pointer(w), f.rows, f.n,
+           static_cast<T*>(partials));
+    return py::make_tuple(dx, dweight, dbias);
+  });
+}
+
+// x as (batch, channels, space).
+struct Channels {
+  i64 batch, channels, space = 1;
+  Channels(const char* op, const char* arg, py::handle x, const Shape& shape) {
+    if (shape.size() < 2) refuse(op, arg, describe(x), "two dimensions or more: (batch, channels, ...)");
+    batch = shape[0];
+    channels = shape[1];
+    for (size_t i = 2; i < shape.size(); i++) space *= shape[i];
+  }
+};
+
+py::tuple batch_norm(py::handle x, py::handle weight, py::handle bias, py::handle running_mean, py::handle running_var,
+                     bool training, double momentum, double eps) {
+  constexpr const char* op = "batch_norm";
+  return by_dtype(op, "x", x, [&](auto zero) {
+    using T = decltype(zero);
+    const auto in = input<T>(op, "x", x);
+    const Channels f(op, "x", x, in.shape());
+    const auto w = optional_input<T>(op, "weight", weight, Shape{f.channels}),
+               b = optional_input<T>(op, "bias", bias, Shape{f.channels});
+    want_eps(op, eps);
+    const i64 m = f.batch * f.space;
+    if (training && f.channels && m < 2) refuse(op, "x", describe(x), "more than one value per channel when training");
+    // Training writes them in place, evaluation only reads them.
+    const auto running = [&](const char* arg, py::handle r) -> std::pair<py::array, T*> {
+      if (r.is_none()) {
+        if (!training) refuse_type(op, arg, "None", "an array when not training");
+        return {py::array(), nullptr};
+      }
+      const auto read = input<T>(op, arg, r, Shape{f.channels});
+      return training ? std::pair(read.array, inout<T>(op, arg, r).data)
+                      : std::pair(read.array, const_cast<T*>(read.data));
+    };
+    const auto mean_in = running("running_mean", running_mean), var_in = running("running_var", running_var);
+    if (training && mean_in.second && mean_in.second == var_in.second)
+      refuse(op, "running_mean and running_var are the same memory");
+    py::array y = empty<T>(op, in.shape()), mean = empty<T>(op, Shape{f.channels}),
+              rstd = empty<T>(op, Shape{f.channels});
+    launch_with(OnInterrupt::finish, Work(bytes(3.0 * sizeof(T) * double(in.size))), kernels<T>().batch_norm,
+                data<T>(y), data<T>(mean), data<T>(rstd), mean_in.second, var_in.second, in.data, pointer(w),
+                pointer(b), f.batch, f.channels, f.space, training, T(momentum), T(eps));
+    return py::make_tuple(y, mean, rstd);
+  });
+}
+
+py::tuple batch_norm_backward(py::handle dy, py::handle x, py::handle mean, py::handle rstd, py::handle weight,
+                              bool training, py::handle needs) {
+  constexpr const char* op = "batch_norm_backward";
+  return by_dtype(op, "dy", dy, [&](auto zero) {
+    using T = decltype(zero);
+    const auto g = input<T>(op, "dy", dy);
+    const auto in = input<T>(op, "x", x, g.shape());
+    const Channels f(op, "dy", dy, g.shape());
+    const auto m = input<T>(op, "mean", mean, Shape{f.channels}), r = input<T>(op, "rstd", rstd, Shape{f.channels});
+    const auto w = optional_input<T>(op, "weight", weight, Shape{f.channels});
+    const Needs need(op, needs);
+    py::object dx = wanted<T>(op, need.dx, g.shape()), dweight = wanted<T>(op, need.dweight, Shape{f.channels}),
+               dbias = wanted<T>(op, need.dbias, Shape{f.channels});
+    const Scratch<T> sums(2 * f.channels);
+    launch(Work(bytes(5.0 * sizeof(T) * double(g.size))), kernels<T>().batch_norm_backward, data_of<T>(dx),
+           data_of<T>(dweight), data_of<T>(dbias), g.data, in.data, m.data, r.data, pointer(w), f.batch, f.channels,
+           f.space, training, static_cast<T*>(sums));
+    return py::make_tuple(dx, dweight, dbias);
+  });
+}
+
+}  // namespace
+
+BINDINGS(norm) {
+  const py::arg_v weight = py::arg("weight") = py::none(), bias = py::arg("bias") = py::none(),
+                  eps = py::arg("eps") = 1e-5, needs = py::arg("needs") = py::make_tuple(true, true, true);
+  m.def("layer_norm", layer_norm, py::arg("x"), weight, bias, eps, py::arg("axes") = 1);
+  m.def("layer_norm_backward", layer_norm_backward, py::arg("dy"), py::arg("x"), py::arg("mean"), py::arg("rstd"),
+        weight, py::arg("axes") = 1, needs);
+  m.def("batch_norm", batch_norm, py::arg("x"), weight, bias, py::arg("running_mean") = py::none(),
+        py::arg("running_var") = py::none(), py::arg("training") = true, py::arg("momentum") = 0.1, eps);
+  m.def("batch_norm_backward", batch_norm_backward, py::arg("dy"), py::arg("x"), py::arg("mean"), py::arg("rstd"),
+        weight, py::arg("training") = true, needs);
+}
+
+}  // namespace chainrule
