@@ -51,8 +51,8 @@ def cross_entropy(
     """The loss of class scores x (batch, classes, ...) or (classes,), as torch.nn.functional.cross_entropy.
 
     ``target`` holds class labels (int64 or int32, x's shape without the classes) or class probabilities (x's shape and
-    dtype); ``weight`` has one number per class. Returns the loss, ``stats`` (at each position the maximum and the
-    logarithm of the sum of exponentials) and ``total`` (what the mean divides by): the latter two for the backward. The mean
+    dtype); ``weight`` has one number per class. Returns the loss; ``stats``, the maximum and the logarithm of the sum
+    of exponentials at each position; and ``total``, what the mean divides by: the latter two for the backward. The mean
     over nothing but ignored labels is NaN. ValueError for a label that is neither a class nor ``ignore_index``.
     """
     return _core.cross_entropy(x, target, weight, ignore_index, label_smoothing, reduction)
