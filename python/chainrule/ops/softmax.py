@@ -1,3 +1,92 @@
-"""Differentiable ops: softmax, log-softmax and cross-entropy."""
+"""softmax and log_softmax along a dimension."""
 
-__all__: list[str] = []
+from __future__ import annotations
+
+from typing import Any
+
+from chainrule import kernels, ops
+from chainrule.autograd import Context, Function
+from chainrule.dtypes import as_dtype
+from chainrule.ops.view import dimension
+from chainrule.tensor import Tensor, wrap
+
+__all__ = ["log_softmax", "softmax"]
+
+
+class Softmax(Function):
+    @staticmethod
+    def forward(ctx: Context, x: Tensor, dim: int) -> Tensor:
+        y = wrap(kernels.softmax(x._array, dim))
+        ctx.dim = dim
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Context, dy: Tensor) -> Any:
+        (y,) = ctx.saved_tensors
+        return SoftmaxGradient.apply(dy, y, ctx.dim), None
+
+
+class SoftmaxGradient(Function):
+    """dx = y (dy - sum dy y)."""
+
+    @staticmethod
+    def forward(ctx: Context, dy: Tensor, y: Tensor, dim: int) -> Tensor:
+        ctx.dim = dim
+        ctx.save_for_backward(dy, y)
+        return wrap(kernels.softmax_backward(dy._array, y._array, dim))
+
+    @staticmethod
+    def backward(ctx: Context, ddx: Tensor) -> Any:
+        dy, y = ctx.saved_tensors
+        to_y = ddx * (dy - ops.sum(dy * y, ctx.dim, True)) - dy * ops.sum(ddx * y, ctx.dim, True)
+        return SoftmaxGradient.apply(ddx, y, ctx.dim), to_y, None
+
+
+class LogSoftmax(Function):
+    @staticmethod
+    def forward(ctx: Context, x: Tensor, dim: int) -> Tensor:
+        y = wrap(kernels.log_softmax(x._array, dim))
+        ctx.dim = dim
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Context, dy: Tensor) -> Any:
+        (y,) = ctx.saved_tensors
+        return LogSoftmaxGradient.apply(dy, y, ctx.dim), None
+
+
+class LogSoftmaxGradient(Function):
+    """dx = dy - exp(y) sum dy."""
+
+    @staticmethod
+    def forward(ctx: Context, dy: Tensor, y: Tensor, dim: int) -> Tensor:
+        ctx.dim = dim
+        ctx.save_for_backward(dy, y)
+        return wrap(kernels.log_softmax_backward(dy._array, y._array, dim))
+
+    @staticmethod
+    def backward(ctx: Context, ddx: Tensor) -> Any:
+        dy, y = ctx.saved_tensors
+        p = ops.exp(y)
+        to_dy = ddx - ops.sum(ddx * p, ctx.dim, True)
+        return to_dy, -(ddx * p * ops.sum(dy, ctx.dim, True)), None
+
+
+def _along(op: str, function: type[Function], input: Tensor, dim: int, dtype: Any) -> Tensor:
+    x = input if dtype is None else ops.cast(input, as_dtype(dtype))
+    d = dimension(op, dim, x._array.ndim)
+    if x._array.ndim == 0:
+        return ops.reshape(function.apply(ops.reshape(x, (1,)), 0), ())
+    return function.apply(x, d)  # type: ignore[no-any-return]
+
+
+def softmax(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
+    """exp(input) divided by its sum along ``dim``."""
+    return _along("softmax", Softmax, input, dim, dtype)
+
+
+def log_softmax(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
+    """The logarithm of :func:`softmax`, without its loss of precision."""
+    return _along("log_softmax", LogSoftmax, input, dim, dtype)
