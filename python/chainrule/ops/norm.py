@@ -15,6 +15,8 @@ from chainrule.tensor import Tensor, wrap
 
 __all__ = ["batch_norm", "layer_norm"]
 
+Axes = tuple[int, ...]
+
 
 def _array(x: Tensor | None) -> Any:
     return None if x is None else x._array
@@ -48,15 +50,17 @@ class LayerNorm(Function):
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> Any:
         x, weight = ctx.saved_tensors
-        needs = tuple(ctx.needs_input_grad[:3])
+        a, b, c = ctx.needs_input_grad[:3]
+        needs = a, b, c
         if is_grad_enabled():
             first = x._array.ndim - ctx.axes
             inner, outer = tuple(range(first, x._array.ndim)), tuple(range(first))
             dx, dweight, dbias = _gradients(dy, x, weight, inner, outer, ctx.eps) if outer else _single(ctx, dy)
             grads = tuple(g if need else None for g, need in zip((dx, dweight, dbias), needs, strict=True))
         else:
+            mean, rstd = ctx.statistics
             grads = _wrapped(
-                kernels.layer_norm_backward(dy._array, x._array, *ctx.statistics, _array(weight), ctx.axes, needs)
+                kernels.layer_norm_backward(dy._array, x._array, mean, rstd, _array(weight), ctx.axes, needs)
             )
         return (*grads, None, None)
 
@@ -84,8 +88,8 @@ def layer_norm(
         )
     if tuple(input.shape[-len(shape) :]) != shape:
         raise RuntimeError(
-            f"Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(map(str, shape))}], but got "
-            f"input of size{list(input.shape)}"
+            f"Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(map(str, shape))}], "
+            f"but got input of size{list(input.shape)}"
         )
     return LayerNorm.apply(input, weight, bias, len(shape), eps)  # type: ignore[no-any-return]
 
@@ -113,7 +117,8 @@ class BatchNorm(Function):
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> Any:
         x, weight = ctx.saved_tensors
-        needs = tuple(ctx.needs_input_grad[:3])
+        a, b, c = ctx.needs_input_grad[:3]
+        needs = a, b, c
         if is_grad_enabled():
             others = tuple(a for a in range(x._array.ndim) if a != 1)
             wide = [-1 if a == 1 else 1 for a in range(x._array.ndim)]
@@ -121,13 +126,14 @@ class BatchNorm(Function):
             if ctx.training:
                 dx, dweight, dbias = _gradients(dy, x, w, others, others, ctx.eps)
             else:
-                mean, rstd = (wrap(s.reshape(wide)) for s in ctx.statistics)
-                dx = dy * rstd if w is None else dy * rstd * w
-                dweight, dbias = ops.sum(dy * ((x - mean) * rstd), others), ops.sum(dy, others)
+                mu, r = (wrap(s.reshape(wide)) for s in ctx.statistics)
+                dx = dy * r if w is None else dy * r * w
+                dweight, dbias = ops.sum(dy * ((x - mu) * r), others), ops.sum(dy, others)
             grads = tuple(g if need else None for g, need in zip((dx, dweight, dbias), needs, strict=True))
         else:
+            mean, rstd = ctx.statistics
             grads = _wrapped(
-                kernels.batch_norm_backward(dy._array, x._array, *ctx.statistics, _array(weight), ctx.training, needs)
+                kernels.batch_norm_backward(dy._array, x._array, mean, rstd, _array(weight), ctx.training, needs)
             )
         return (*grads, None, None, None, None, None)
 
@@ -142,8 +148,8 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Normalises each channel (dimension 1): in training by the batch's own mean and variance, towards which the running
-    ones then move by ``momentum``; else by the running ones, or by the batch's where there are none."""
+    """Normalises each channel (dimension 1): in training by the batch's own mean and variance, towards which the
+    running ones then move by ``momentum``; else by the running ones, or by the batch's where there are none."""
     own = training or running_mean is None
     means, variances = _array(running_mean), _array(running_var)
     if own and not training:
