@@ -40,9 +40,7 @@ def log_softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
     return dy - np.exp(y) * np.sum(dy, axis, keepdims=True)
 
 
-def _terms(
-    x: Array, target: Array, weight: Array | None, ignore_index: int, label_smoothing: float
-) -> tuple[Array, Array]:
+def _terms(x: Array, target: Array, weight: Array | None, ignore_index: int, smoothing: float) -> tuple[Array, Array]:
     """q, of x's shape, with loss = sum of -q log_softmax(x) over classes; and each position's weight in the mean."""
     axis = 0 if x.ndim == 1 else 1
     n = x.shape[axis]
