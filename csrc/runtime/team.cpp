@@ -21,7 +21,7 @@ std::atomic<int> g_threads{0};  // 0: not asked for yet
 std::atomic<bool> g_forked{false};
 bool (*g_interrupt_check)() = nullptr;
 
-// Measured with 2 threads: a region costs 0.5 us more than a call, and two threads win from 2.6 us (relu, in cache) to
+// Measured with 2 threads: a region costs 0.6 to 1 us, and two threads win from 2.6 us (relu, in cache) to
 // 3.5 us (random numbers) of one thread's work on. Estimates are high, by 7 for streams that lie in cache and by 2 to 3
 // for products, so the break-even lies between estimates of 4 and 20 us; near it little is lost either way. Each
 // further thread wants half as much again.
