@@ -74,11 +74,12 @@ def conv2d_backward_weight(
 ) -> Array:
     out, k, s, p, d = _window(x.shape, weight_shape, stride, padding, dilation)
     padded = _grouped(pad_to_windows(x, out, k, s, p, d, 0), groups)
-    dw = np.zeros((groups, weight_shape[0] // groups, *weight_shape[1:]), x.dtype)
+    dw: Array = np.zeros((groups, weight_shape[0] // groups, *weight_shape[1:]), x.dtype)
     for ky, kx, seen in taps(padded, out, k, s, d):
         dw[..., ky, kx] = np.einsum("ngovu,ngcvu->goc", _grouped(dy, groups), seen)
     return dw.reshape(tuple(weight_shape))
 
 
 def conv2d_backward_bias(dy: Array) -> Array:
-    return dy.sum(axis=(0, 2, 3))
+    db: Array = dy.sum(axis=(0, 2, 3))
+    return db
