@@ -1,36 +1,63 @@
-#include "bindings/arrays.h"
+#include "bindings/broadcast.h"
 #include "bindings/launch.h"
 #include "bindings/registry.h"
 
 namespace chainrule {
 namespace {
 
-py::array relu(py::handle x) {
-  return by_dtype("relu", "x", x, [&](auto zero) {
+// The dtype of a call is its first array's; numbers take it over.
+py::handle typed(const char* op, const char* arg_a, py::handle a, py::handle b) {
+  if (py::isinstance<py::array>(a) || !is_number(a)) return a;
+  if (!py::isinstance<py::array>(b)) refuse_type(op, arg_a, describe(a), "a NumPy array (or the other operand one)");
+  return b;
+}
+
+// f(table) gives the kernel; `cost` in nanoseconds per element beyond moving it.
+template <class F>
+py::array binary(const char* op, py::handle a, py::handle b, double cost, F&& kernel) {
+  return by_dtype(op, py::isinstance<py::array>(a) ? "a" : "b", typed(op, "a", a, b), [&](auto zero) {
     using T = decltype(zero);
-    const auto in = input<T>("relu", "x", x);
-    py::array y = empty<T>("relu", in.shape());
-    launch(Work(bytes(2.0 * sizeof(T) * in.size)), kernels<T>().relu, data<T>(y), in.data, in.size);
+    const View u = view<T>(op, "a", a), v = view<T>(op, "b", b);
+    const Broadcast to = broadcast(op, {{"a", u}, {"b", v}});
+    py::array y = empty<T>(op, to.shape);
+    launch(Work(bytes(3.0 * sizeof(T) * double(to.size)) + cost * double(to.size)), kernel(kernels<T>()), data<T>(y),
+           u.as<T>(), v.as<T>(), to.space);
     return y;
   });
 }
 
-py::array relu_backward(py::handle dy, py::handle y) {
-  return by_dtype("relu_backward", "dy", dy, [&](auto zero) {
+py::array where(py::handle condition, py::handle a, py::handle b) {
+  return by_dtype("where", py::isinstance<py::array>(a) ? "a" : "b", typed("where", "a", a, b), [&](auto zero) {
     using T = decltype(zero);
-    const auto g = input<T>("relu_backward", "dy", dy);
-    const auto out = input<T>("relu_backward", "y", y, g.shape());
-    py::array dx = empty<T>("relu_backward", g.shape());
-    launch(Work(bytes(3.0 * sizeof(T) * g.size)), kernels<T>().relu_backward, data<T>(dx), g.data, out.data, g.size);
-    return dx;
+    const View c = view<bool>("where", "condition", condition), u = view<T>("where", "a", a),
+               v = view<T>("where", "b", b);
+    const Broadcast to = broadcast("where", {{"condition", c}, {"a", u}, {"b", v}});
+    py::array y = empty<T>("where", to.shape);
+    launch(Work(bytes((3.0 * sizeof(T) + 1) * double(to.size))), kernels<T>().where, data<T>(y), c.as<bool>(),
+           u.as<T>(), v.as<T>(), to.space);
+    return y;
   });
 }
 
 }  // namespace
 
 BINDINGS(elementwise) {
-  m.def("relu", relu, py::arg("x"));
-  m.def("relu_backward", relu_backward, py::arg("dy"), py::arg("y"));
+#define BINARY(name, cost)                                                              \
+  m.def(                                                                                \
+      #name,                                                                            \
+      [](py::handle a, py::handle b) {                                                  \
+        return binary(#name, a, b, cost, [](const auto& table) { return table.name; }); \
+      },                                                                                \
+      py::arg("a"), py::arg("b"));
+  BINARY(add, 0)
+  BINARY(div, 0)
+  BINARY(maximum, 0)
+  BINARY(minimum, 0)
+  BINARY(mul, 0)
+  BINARY(pow, 4)
+  BINARY(sub, 0)
+#undef BINARY
+  m.def("where", where, py::arg("condition"), py::arg("a"), py::arg("b"));
 }
 
 }  // namespace chainrule

@@ -35,7 +35,7 @@ struct int_of<i64> {
 
 }  // namespace chainrule::CHAINRULE_ISA
 
-#include CHAINRULE_SIMD  // kRegisterBytes; native_fma, native_sqrt, native_load(p, n), native_store(p, v, n); GEMM tile sizes
+#include CHAINRULE_SIMD  // kRegisterBytes; kHasFma; native_fma, native_sqrt, native_load(p, n), native_store(p, v, n); GEMM tile sizes
 
 namespace chainrule::CHAINRULE_ISA {
 
@@ -83,6 +83,7 @@ CHAINRULE_INLINE void store(T* p, vec<T> v) {
 // The first n lanes (0 <= n <= size); the rest are zero, and no byte past them is read.
 template <class T>
 CHAINRULE_INLINE vec<T> load(const T* p, i64 n) {
+  if (__builtin_constant_p(n) && n >= vec<T>::size) return load(p);
   vec<T> v;
   for (int i = 0; i < kRegisters; i++) v.r[i] = native_load(p + i * vec<T>::lanes, n - i * vec<T>::lanes);
   return v;
@@ -91,6 +92,7 @@ CHAINRULE_INLINE vec<T> load(const T* p, i64 n) {
 // The first n lanes; no byte past them is written.
 template <class T>
 CHAINRULE_INLINE void store(T* p, vec<T> v, i64 n) {
+  if (__builtin_constant_p(n) && n >= vec<T>::size) return store(p, v);
   for (int i = 0; i < kRegisters; i++) native_store(p + i * vec<T>::lanes, v.r[i], n - i * vec<T>::lanes);
 }
 
@@ -181,11 +183,12 @@ CHAINRULE_INLINE vec<T> abs(vec<T> a) {
   return bitcast<T>(bitcast<I>(a) & vec<I>(I(~(I(1) << (8 * sizeof(I) - 1)))));
 }
 
-// The magnitude of a non-negative `a` with the sign of b.
+// The magnitude of a with the sign of b: of a NaN too, whose sign compilers may otherwise flip.
 template <class T>
 CHAINRULE_INLINE vec<T> with_sign_of(vec<T> a, vec<T> b) {
   using I = typename int_of<T>::type;
-  return bitcast<T>(bitcast<I>(a) | (bitcast<I>(b) & vec<I>(I(I(1) << (8 * sizeof(I) - 1)))));
+  const vec<I> sign(I(I(1) << (8 * sizeof(I) - 1)));
+  return bitcast<T>((bitcast<I>(a) & ~sign) | (bitcast<I>(b) & sign));
 }
 
 // a * b + c, rounded once on every ISA that has FMA.
@@ -232,6 +235,36 @@ CHAINRULE_INLINE vec<T> even(vec<T> a, vec<T> b) {
   for (int i = 0; i < kRegisters; i++) both[i] = a.r[i], both[kRegisters + i] = b.r[i];
   for (int i = 0; i < kRegisters; i++) a.r[i] = native_even(both[2 * i], both[2 * i + 1]);
   return a;
+}
+
+// float lanes 0 to 7 and 8 to 15 as double, and back (rounded to nearest).
+struct Widened {
+  vec<double> low, high;
+};
+CHAINRULE_INLINE Widened widen(vec<float> x) {
+  constexpr int n = vec<double>::size, half = vec<double>::lanes;
+  float p[2 * n];
+  store(p, x);
+  Widened w;
+  for (int i = 0; i < kRegisters; i++) {
+    native_of<float, kRegisterBytes / 2>::type a, b;
+    __builtin_memcpy(&a, p + i * half, sizeof a);
+    __builtin_memcpy(&b, p + n + i * half, sizeof b);
+    w.low.r[i] = __builtin_convertvector(a, native<double>);
+    w.high.r[i] = __builtin_convertvector(b, native<double>);
+  }
+  return w;
+}
+CHAINRULE_INLINE vec<float> narrow(Widened w) {
+  using Half = native_of<float, kRegisterBytes / 2>::type;
+  constexpr int n = vec<double>::size, half = vec<double>::lanes;
+  float p[2 * n];
+  for (int i = 0; i < kRegisters; i++) {
+    const Half a = __builtin_convertvector(w.low.r[i], Half), b = __builtin_convertvector(w.high.r[i], Half);
+    __builtin_memcpy(p + i * half, &a, sizeof a);
+    __builtin_memcpy(p + n + i * half, &b, sizeof b);
+  }
+  return load(p);
 }
 
 template <class T>

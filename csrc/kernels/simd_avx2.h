@@ -7,6 +7,7 @@
 namespace chainrule::CHAINRULE_ISA {
 
 constexpr int kRegisterBytes = 32;
+constexpr bool kHasFma = true;
 
 // GEMM register tile, in rows by vecs. Of 16 registers: 6 x 1 x 2 accumulators, 2 for B, 1 for A's broadcast.
 constexpr int kTileRows = 6;

@@ -7,6 +7,7 @@
 namespace chainrule::CHAINRULE_ISA {
 
 constexpr int kRegisterBytes = 64;
+constexpr bool kHasFma = true;
 
 // GEMM register tile, in rows by vecs. Of 32 registers: 14 x 2 accumulators, 2 for B, A broadcast from memory.
 constexpr int kTileRows = 14;

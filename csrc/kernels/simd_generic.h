@@ -6,6 +6,7 @@
 namespace chainrule::CHAINRULE_ISA {
 
 constexpr int kRegisterBytes = 16;
+constexpr bool kHasFma = false;
 
 // GEMM register tile, in rows by vecs, for 16 registers of 16 bytes: 2 x 1 x 4 accumulators, 4 for B, 1 for A.
 constexpr int kTileRows = 2;

@@ -7,6 +7,7 @@
 namespace chainrule::CHAINRULE_ISA {
 
 constexpr int kRegisterBytes = 16;
+constexpr bool kHasFma = true;
 
 // GEMM register tile, in rows by vecs. Of 32 registers: 6 x 1 x 4 accumulators, 4 for B, 2 for A.
 constexpr int kTileRows = 6;

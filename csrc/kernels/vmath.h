@@ -13,3 +13,4 @@
 #include "vmath_erf.h"
 #include "vmath_exp.h"
 #include "vmath_log.h"
+#include "vmath_pow.h"

@@ -62,10 +62,11 @@ def test_value(case: Case, dtype: Any, isa: str) -> None:
             np.testing.assert_array_equal(g, e)
             continue
         assert g.dtype == dtype
-        finite = np.isfinite(e)
-        np.testing.assert_array_equal(g[~finite], e[~finite])
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(e.astype(dtype))  # float32 overflows sooner than its twin
+            np.testing.assert_array_equal(g[~finite], e[~finite].astype(dtype))
         allowed = case.ulps * np.finfo(dtype).eps * s + np.finfo(dtype).tiny
-        excess = np.abs(g - e)[finite] / np.broadcast_to(allowed, e.shape)[finite]
+        excess = np.abs(g[finite] - e[finite]) / np.broadcast_to(allowed, e.shape)[finite]
         assert excess.size == 0 or excess.max() <= 1, f"error is {excess.max():.3g} times the bound"
 
 

@@ -1,0 +1,93 @@
+#include "bindings/broadcast.h"
+
+#include <algorithm>
+
+namespace chainrule {
+
+bool is_number(py::handle x) {
+  if (PyFloat_Check(x.ptr()) || PyLong_Check(x.ptr())) return true;  // bool is an int
+  return !py::isinstance<py::array>(x) && PyNumber_Check(x.ptr()) && py::hasattr(x, "dtype");
+}
+
+template <class T>
+View view(const char* op, const char* arg, py::handle x) {
+  if (!py::isinstance<py::array>(x)) {
+    if (!is_number(x)) refuse_type(op, arg, describe(x), "a NumPy array or a number");
+    const double value = PyFloat_AsDouble(x.ptr());
+    if (value == -1 && PyErr_Occurred()) {
+      PyErr_Clear();
+      refuse(op, arg, std::string(py::str(x)), "a number that a float can hold");
+    }
+    py::array a = empty<T>(op, {});
+    *data<T>(a) = T(value);
+    return {a, a.data(), 0};
+  }
+  auto a = py::reinterpret_borrow<py::array>(x);
+  const char order = a.dtype().byteorder();
+  bool readable = a.dtype().kind() == py::dtype::of<T>().kind() && a.itemsize() == i64(sizeof(T)) &&
+                  (order == '=' || order == '|') && (a.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_);
+  for (int d = 0; d < a.ndim(); d++) readable = readable && a.strides(d) % i64(sizeof(T)) == 0;
+  if (!readable) a = input<T>(op, arg, x).array;
+  return {a, a.data(), int(a.ndim())};
+}
+
+namespace {
+
+[[noreturn]] void refuse_shapes(const char* op, std::initializer_list<Operand> operands) {
+  std::string all;
+  for (const Operand& o : operands)
+    all += (all.empty() ? "" : ", ") + str(Shape(o.view.array.shape(), o.view.array.shape() + o.view.ndim)) + " of " +
+           o.arg;
+  refuse(op, "the shapes " + all + " don't broadcast");
+}
+
+// Element strides along `d` of the broadcast shape of `ndim` dimensions.
+i64 stride_of(const View& v, int ndim, int d) {
+  const int own = d - (ndim - v.ndim);
+  return own < 0 || v.array.shape(own) == 1 ? 0 : v.array.strides(own) / v.array.itemsize();
+}
+
+}  // namespace
+
+Broadcast broadcast(const char* op, std::initializer_list<Operand> operands) {
+  int ndim = 0;
+  for (const Operand& o : operands) ndim = std::max(ndim, o.view.ndim);
+  Broadcast b;
+  b.shape.assign(size_t(ndim), 1);
+  for (const Operand& o : operands)
+    for (int d = 0; d < o.view.ndim; d++) {
+      i64& n = b.shape[size_t(d + ndim - o.view.ndim)];
+      const i64 own = i64(o.view.array.shape(d));
+      if (n != own && n != 1 && own != 1) refuse_shapes(op, operands);
+      if (n == 1) n = own;
+    }
+  b.size = checked_size(op, b.shape);
+
+  // Outermost first. A dimension joins the one before it where stepping over it is one step of that one, for everybody.
+  Strided& s = b.space;
+  s.dims = 0;
+  for (int d = 0; d < ndim; d++) {
+    const i64 n = b.shape[size_t(d)];
+    if (n == 1 && ndim > 1) continue;
+    bool joins = s.dims > 0;
+    int k = 0;
+    for (const Operand& o : operands) joins = joins && s.stride[k++][s.dims - 1] == n * stride_of(o.view, ndim, d);
+    if (!joins && s.dims == kMaxDims) refuse(op, "operands of shape " + str(b.shape) + " need more than 16 dimensions");
+    if (!joins) s.shape[s.dims++] = 1;
+    s.shape[s.dims - 1] *= n;
+    k = 0;
+    for (const Operand& o : operands) s.stride[k++][s.dims - 1] = stride_of(o.view, ndim, d);
+  }
+  if (s.dims == 0) {  // a single element
+    s.dims = 1;
+    s.shape[0] = 1;
+    for (int k = 0; k < kMaxOperands; k++) s.stride[k][0] = 0;
+  }
+  return b;
+}
+
+template View view<float>(const char*, const char*, py::handle);
+template View view<double>(const char*, const char*, py::handle);
+template View view<bool>(const char*, const char*, py::handle);
+
+}  // namespace chainrule

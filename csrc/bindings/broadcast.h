@@ -1,0 +1,35 @@
+// Operands read where they lie: views with strides, broadcast against each other into one iteration space.
+#pragma once
+#include "bindings/arrays.h"
+
+namespace chainrule {
+
+// An array of any strides, or a Python number as a 0-d array. Misaligned, byte-swapped and oddly strided views are
+// copied.
+struct View {
+  py::array array;
+  const void* data;
+  int ndim;
+  template <class T>
+  const T* as() const {
+    return static_cast<const T*>(data);
+  }
+};
+template <class T>
+View view(const char* op, const char* arg, py::handle x);
+
+// The space that the operands broadcast to, dimensions merged where every operand allows it, and its shape before that.
+struct Broadcast {
+  Strided space;
+  Shape shape;
+  i64 size;
+};
+struct Operand {
+  const char* arg;
+  const View& view;
+};
+Broadcast broadcast(const char* op, std::initializer_list<Operand> operands);
+
+bool is_number(py::handle x);  // int, float, bool or a NumPy scalar, but no array
+
+}  // namespace chainrule

@@ -1,0 +1,95 @@
+// Functions of one array, and the activations with their gradients.
+#include "bindings/arrays.h"
+#include "bindings/launch.h"
+#include "bindings/registry.h"
+
+namespace chainrule {
+namespace {
+
+// kernel(table) gives the kernel; `cost` is in nanoseconds per element beyond moving it; scalars follow the sizes.
+template <class F, class... Scalars>
+py::array forward(const char* op, py::handle x, double cost, F&& kernel, Scalars... scalars) {
+  return by_dtype(op, "x", x, [&](auto zero) {
+    using T = decltype(zero);
+    const auto in = input<T>(op, "x", x);
+    py::array y = empty<T>(op, in.shape());
+    launch(Work(bytes(2.0 * sizeof(T) * double(in.size)) + cost * double(in.size)), kernel(kernels<T>()), data<T>(y),
+           in.data, in.size, T(scalars)...);
+    return y;
+  });
+}
+
+template <class F, class... Scalars>
+py::array backward(const char* op, py::handle dy, const char* saved_arg, py::handle saved, double cost, F&& kernel,
+                   Scalars... scalars) {
+  return by_dtype(op, "dy", dy, [&](auto zero) {
+    using T = decltype(zero);
+    const auto g = input<T>(op, "dy", dy);
+    const auto s = input<T>(op, saved_arg, saved, g.shape());
+    py::array dx = empty<T>(op, g.shape());
+    launch(Work(bytes(3.0 * sizeof(T) * double(g.size)) + cost * double(g.size)), kernel(kernels<T>()), data<T>(dx),
+           g.data, s.data, g.size, T(scalars)...);
+    return dx;
+  });
+}
+
+}  // namespace
+
+#define KERNEL_OF(name) [](const auto& table) { return table.name; }
+
+BINDINGS(unary) {
+#define UNARY(name, cost) \
+  m.def(                  \
+      #name, [](py::handle x) { return forward(#name, x, cost, KERNEL_OF(name)); }, py::arg("x"));
+  UNARY(abs, 0)
+  UNARY(erf, 0.6)
+  UNARY(exp, 0.3)
+  UNARY(expm1, 0.3)
+  UNARY(gelu, 0.7)
+  UNARY(gelu_tanh, 0.5)
+  UNARY(log, 0.4)
+  UNARY(log1p, 0.4)
+  UNARY(neg, 0)
+  UNARY(reciprocal, 0.1)
+  UNARY(relu, 0)
+  UNARY(rsqrt, 0.3)
+  UNARY(sigmoid, 0.4)
+  UNARY(silu, 0.4)
+  UNARY(sqrt, 0.1)
+  UNARY(square, 0)
+  UNARY(tanh, 0.4)
+#undef UNARY
+#define BACKWARD(name, saved, cost)                                                                             \
+  m.def(                                                                                                        \
+      #name, [](py::handle dy, py::handle s) { return backward(#name, dy, #saved, s, cost, KERNEL_OF(name)); }, \
+      py::arg("dy"), py::arg(#saved));
+  BACKWARD(gelu_backward, x, 0.9)
+  BACKWARD(gelu_tanh_backward, x, 0.6)
+  BACKWARD(relu_backward, y, 0)
+  BACKWARD(sigmoid_backward, y, 0)
+  BACKWARD(silu_backward, x, 0.5)
+  BACKWARD(tanh_backward, y, 0)
+#undef BACKWARD
+  m.def(
+      "leaky_relu",
+      [](py::handle x, double slope) { return forward("leaky_relu", x, 0, KERNEL_OF(leaky_relu), slope); },
+      py::arg("x"), py::arg("slope"));
+  m.def(
+      "leaky_relu_backward",
+      [](py::handle dy, py::handle x, double slope) {
+        return backward("leaky_relu_backward", dy, "x", x, 0, KERNEL_OF(leaky_relu_backward), slope);
+      },
+      py::arg("dy"), py::arg("x"), py::arg("slope"));
+  m.def(
+      "clamp",
+      [](py::handle x, double low, double high) { return forward("clamp", x, 0, KERNEL_OF(clamp), low, high); },
+      py::arg("x"), py::arg("low"), py::arg("high"));
+  m.def(
+      "clamp_backward",
+      [](py::handle dy, py::handle x, double low, double high) {
+        return backward("clamp_backward", dy, "x", x, 0, KERNEL_OF(clamp_backward), low, high);
+      },
+      py::arg("dy"), py::arg("x"), py::arg("low"), py::arg("high"));
+}
+
+}  // namespace chainrule
