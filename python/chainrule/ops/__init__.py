@@ -3,6 +3,7 @@
 CAUTION: some families are called as one of their functions; ``ops.matmul`` is the function.
 """
 
+from chainrule.ops.activation import *  # noqa: F403
 from chainrule.ops.comparison import *  # noqa: F403
 from chainrule.ops.conv import *  # noqa: F403
 from chainrule.ops.elementwise import *  # noqa: F403
@@ -16,4 +17,5 @@ from chainrule.ops.pool import *  # noqa: F403
 from chainrule.ops.random import *  # noqa: F403
 from chainrule.ops.reduce import *  # noqa: F403
 from chainrule.ops.softmax import *  # noqa: F403
+from chainrule.ops.unary import *  # noqa: F403
 from chainrule.ops.view import *  # noqa: F403
