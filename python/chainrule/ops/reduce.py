@@ -134,7 +134,7 @@ class Extreme(Function):
         ties = x._array == y._array.reshape(_kept(ctx.shape, ctx.dims))
         with np.errstate(divide="ignore", invalid="ignore"):
             share = ties.astype(x._array.dtype) / np.sum(ties, ctx.dims, dtype=x._array.dtype, keepdims=True)
-        return _expand(dy, ctx.shape, ctx.dims) * wrap(share), None, None, None
+        return _expand(dy, ctx.shape, ctx.dims) * wrap(np.asarray(share)), None, None, None
 
 
 class ExtremeAlong(Function):
@@ -270,7 +270,7 @@ class Root(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Tensor) -> Tensor:
-        y = wrap(np.sqrt(x._array))
+        y = wrap(np.asarray(np.sqrt(x._array)))  # of a 0-d array NumPy returns a scalar
         ctx.save_for_backward(y)
         return y
 
@@ -318,7 +318,8 @@ class LogSumExp(Function):
         largest = kernels.amax(x._array, dims, True)
         largest[~np.isfinite(largest)] = 0
         with np.errstate(divide="ignore", over="ignore"):
-            y = np.log(kernels.sum(np.exp(x._array - largest), dims, True)) + largest
+            total = kernels.sum(np.asarray(np.exp(x._array - largest)), dims, True)
+            y = np.asarray(np.log(total) + largest)
         out = wrap(y if keepdim else y.reshape([n for i, n in enumerate(y.shape) if i not in dims]))
         ctx.save_for_backward(x, out)
         return out
