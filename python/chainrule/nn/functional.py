@@ -350,6 +350,5 @@ def binary_cross_entropy_with_logits(
     pos_weight: Tensor | None = None,
 ) -> Tensor:
     """Binary cross-entropy of sigmoid(input) with target, computed from the logits."""
-    return ops.binary_cross_entropy_with_logits(
-        input, target, weight, _reduction(size_average, reduce, reduction), pos_weight
-    )
+    reduction = _reduction(size_average, reduce, reduction)
+    return ops.binary_cross_entropy_with_logits(input, target, weight, pos_weight=pos_weight, reduction=reduction)
