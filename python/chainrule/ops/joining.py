@@ -174,8 +174,8 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
 def number_like(number: Any, tensor: Tensor) -> Tensor:
     """A Python number as 0-d: of the tensor's dtype, or of its own kind's default where that is a higher one."""
     own = np.asarray(number).dtype
-    if np.can_cast(own, tensor._array.dtype, "same_kind"):
-        return wrap(np.asarray(number, tensor._array.dtype))
+    if _RANK[own.kind] <= _RANK[tensor._array.dtype.kind]:
+        return wrap(np.asarray(np.asarray(number).astype(tensor._array.dtype)))
     return wrap(np.asarray(number, np.float32 if own.kind == "f" else own))
 
 
