@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.autograd import Context, Function
+from chainrule.dtypes import get_default_dtype
 from chainrule.ops.indexing import index_select, nonzero
 from chainrule.ops.view import Slice, broadcast_to, clone, dimension, reshape, unbroadcast, unsqueeze, view_of
 from chainrule.tensor import Tensor, wrap
@@ -153,7 +154,8 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
         raise RuntimeError(f"where expected condition to be a boolean tensor, but got {got}")
     x, y = input, other
     if not isinstance(x, Tensor) and not isinstance(y, Tensor):
-        dtype = np.dtype(np.float32) if isinstance(x, float) or isinstance(y, float) else np.asarray([x, y]).dtype
+        dtype = np.asarray([x, y]).dtype
+        dtype = get_default_dtype() if dtype.kind == "f" else dtype
         x, y = wrap(np.asarray(x, dtype)), wrap(np.asarray(y, dtype))
     elif not isinstance(x, Tensor):
         x = number_like(x, y)
@@ -176,7 +178,7 @@ def number_like(number: Any, tensor: Tensor) -> Tensor:
     own = np.asarray(number).dtype
     if _RANK[own.kind] <= _RANK[tensor._array.dtype.kind]:
         return wrap(np.asarray(np.asarray(number).astype(tensor._array.dtype)))
-    return wrap(np.asarray(number, np.float32 if own.kind == "f" else own))
+    return wrap(np.asarray(number, get_default_dtype() if own.kind == "f" else own))
 
 
 def promote(x: Tensor, y: Tensor) -> np.dtype[Any]:
