@@ -29,7 +29,7 @@ class Product(Function):
     @staticmethod
     def forward(ctx: Context, x: Tensor, y: Tensor) -> Tensor:
         ctx.save_for_backward(x, y)
-        return wrap(x._array * y._array)
+        return wrap(np.asarray(x._array * y._array))
 
     @staticmethod
     def backward(ctx: Context, dz: Tensor) -> Any:
