@@ -308,7 +308,7 @@ def norm(input: Tensor, p: Any = "fro", dim: Dims = None, keepdim: bool = False,
         return sum(wrap((x._array != 0).astype(x._array.dtype)), dim, keepdim)
     if p == 1:
         return sum(ops.abs(x), dim, keepdim)
-    return sum(ops.abs(x) ** p, dim, keepdim) ** (1 / p)
+    return ops.pow(sum(ops.pow(ops.abs(x), p), dim, keepdim), 1 / p)
 
 
 class LogSumExp(Function):
