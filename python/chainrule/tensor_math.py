@@ -345,7 +345,8 @@ class Math:
         return chainrule.ops.addcdiv(self, tensor1, tensor2, value=value)
 
     def where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
-        return chainrule.ops.where(condition, self, operand(other))
+        chosen: Tensor = chainrule.ops.where(condition, self, operand(other))
+        return chosen
 
     # Reductions.
 

@@ -61,7 +61,7 @@ def summed(gradient: Tensor, shape: tuple[int, ...] | None) -> Tensor | None:
     """A gradient summed over what broadcasting repeated; None for a number."""
     if shape is None or gradient._array.shape == shape:
         return None if shape is None else gradient
-    return ops.unbroadcast(gradient, shape)  # type: ignore[no-any-return]
+    return ops.unbroadcast(gradient, shape)
 
 
 def checked(op: str, a: Any, b: Any) -> tuple[Any, Any]:
@@ -247,9 +247,7 @@ def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
         other = mul(other, alpha) if isinstance(other, Tensor) else other * alpha
     a, b = checked("sub", input, other)
     if a._array.dtype.kind == "b":
-        raise RuntimeError(
-            "Subtraction, the `-` operator, with a bool tensor is not supported. Use `^`."
-        )
+        raise RuntimeError("Subtraction, the `-` operator, with a bool tensor is not supported. Use `^`.")
     return Sub.apply(a, b)  # type: ignore[no-any-return]
 
 
@@ -266,9 +264,7 @@ def mul(input: Any, other: Any) -> Tensor:
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """input / other; ``rounding_mode`` "trunc" or "floor" rounds the quotient (integers then stay integers)."""
     if rounding_mode not in (None, "trunc", "floor"):
-        raise RuntimeError(
-            f"div expected rounding_mode to be one of None, 'trunc', or 'floor' not {rounding_mode!r}"
-        )
+        raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' not {rounding_mode!r}")
     a, b = checked("div", input, other)
     if rounding_mode is None:
         return Div.apply(*as_floats(a, b))  # type: ignore[no-any-return]
@@ -280,12 +276,12 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
             quotient = quotient + ((quotient < 0) & (quotient * raw(b) != a._array)).astype(quotient.dtype)
         return wrap(np.asarray(quotient))
     if rounding_mode == "trunc":
-        return ops.trunc(Div.apply(*as_floats(a, b)))  # type: ignore[no-any-return]
+        return ops.trunc(Div.apply(*as_floats(a, b)))
     a, b = as_floats(a, b)
     with np.errstate(all="ignore"):
         quotient = np.floor_divide(a._array, np.asarray(raw(b), a._array.dtype))
         exact = np.asarray(a._array / np.asarray(raw(b), a._array.dtype))
-    return ops.flat(wrap(np.where(np.isfinite(exact), quotient, exact)), a, b)  # type: ignore[no-any-return]
+    return ops.flat(wrap(np.where(np.isfinite(exact), quotient, exact)), a, b)
 
 
 def floor_divide(input: Any, other: Any) -> Tensor:

@@ -299,13 +299,13 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
         low, high = -np.inf if min is None else min, np.inf if max is None else max
         return Clamp.apply(input, float(low), float(high))  # type: ignore[no-any-return]
     if numbers and not isinstance(min, float) and not isinstance(max, float):
-        x = input._array
-        x = x if min is None else np.maximum(x, np.asarray(min, x.dtype))
-        return wrap(np.asarray(x if max is None else np.minimum(x, np.asarray(max, x.dtype))))
+        array = input._array
+        array = array if min is None else np.maximum(array, np.asarray(min, array.dtype))
+        return wrap(np.asarray(array if max is None else np.minimum(array, np.asarray(max, array.dtype))))
     x = input
     if min is not None:
         x = ops.where(ops.lt(x, min), min, x)
-    return x if max is None else ops.where(ops.gt(x, max), max, x)  # type: ignore[no-any-return]
+    return x if max is None else ops.where(ops.gt(x, max), max, x)
 
 
 clip = clamp

@@ -9,7 +9,7 @@ import numpy as np
 
 from chainrule.kernels.elementwise import __all__ as __all__
 
-Array = np.ndarray[Any, Any]
+Array = Any  # NumPy arrays; NumPy annotates what its functions return as Any
 
 GELU_SCALE = math.sqrt(2 / math.pi)
 GELU_CUBIC = 0.044715
