@@ -30,25 +30,382 @@ class Case:
         return f"{self.kernel} {self.label}"
 
 
-def normal(*shapes: tuple[int, ...]) -> Args:
-    return lambda rng: tuple(rng.standard_normal(s).astype(np.float32) for s in shapes)
-
-
 FLAT = (1 << 20,)
 
+
+def shaped(*specs: Any) -> Args:
+    """Arguments in order: a shape makes a normal float32 array, anything else is passed on (a function is called)."""
+
+    def make(rng: np.random.Generator) -> tuple[Any, ...]:
+        found = []
+        for spec in specs:
+            if isinstance(spec, tuple) and all(isinstance(n, int) for n in spec):
+                found.append(rng.standard_normal(spec).astype(np.float32))
+            else:
+                found.append(spec(rng) if callable(spec) else spec)
+        return tuple(found)
+
+    return make
+
+
+def positive(shape: tuple[int, ...]) -> Callable[[np.random.Generator], Any]:
+    return lambda rng: rng.uniform(0.5, 2, shape).astype(np.float32)
+
+
+def labels(count: int, classes: int) -> Callable[[np.random.Generator], Any]:
+    return lambda rng: rng.integers(0, classes, count)
+
+
+def tensors(shapes: list[tuple[int, ...]], scale: float = 1) -> Callable[[np.random.Generator], Any]:
+    return lambda rng: [(scale * rng.standard_normal(s)).astype(np.float32) for s in shapes]
+
+
+# Matrix products: rows, inputs, outputs of a linear layer.
+PRODUCTS = [
+    (64, 64, 64),
+    (128, 128, 128),
+    (100, 300, 300),
+    (128, 784, 512),
+    (1, 512, 512),
+    (512, 512, 512),
+    (1024, 768, 3072),
+    (64, 4096, 1000),
+]
+
+
+def products() -> list[Case]:
+    found = []
+    for m, k, n in PRODUCTS:
+        work, label = 2.0 * m * n * k, f"{m}x{n}x{k}"
+        found += [
+            Case(
+                "matmul",
+                label,
+                shaped((m, k), (k, n)),
+                peers={"numpy": np.matmul, "torch": lambda t, a, b: a @ b, "jax": lambda j, a, b: a @ b},
+                flops=work,
+            ),
+            Case(
+                "linear",
+                f"{label} + bias, relu",
+                shaped((m, k), (n, k), (n,)),
+                {"activation": "relu"},
+                {
+                    "numpy": lambda x, w, b, activation: np.maximum(x @ w.T + b, 0),
+                    "torch": lambda t, x, w, b: t.nn.functional.linear(x, w, b).relu_(),
+                    "jax": lambda j, x, w, b: j.nn.relu(x @ w.T + b),
+                },
+                work,
+            ),
+            Case(
+                "linear_backward",
+                f"{label}: dx, dw, db",
+                shaped((m, n), (m, k), (n, k)),
+                peers={
+                    "numpy": lambda dy, x, w: (dy @ w, dy.T @ x, dy.sum(0)),
+                    "torch": lambda t, dy, x, w: (dy @ w, dy.T @ x, dy.sum(0)),
+                    "jax": lambda j, dy, x, w: (dy @ w, dy.T @ x, dy.sum(0)),
+                },
+                flops=2 * work,
+            ),
+        ]
+    return found
+
+
+def reductions() -> list[Case]:
+    rows = (1024, 1024)
+    size = 4.0 * rows[0] * rows[1]
+    two = {"torch": lambda t, x, d: list(t.max(x, d)), "jax": lambda j, x, d: (x.max(d), x.argmax(d))}
+    low = {"torch": lambda t, x, d: list(t.min(x, d)), "jax": lambda j, x, d: (x.min(d), x.argmin(d))}
+    place = {"numpy": np.argmax, "torch": lambda t, x, d: t.argmax(x, d), "jax": lambda j, x, d: x.argmax(d)}
+    found = [
+        Case(
+            name,
+            f"1024x1024 over axis {axis}",
+            shaped(rows, axis),
+            peers={
+                "numpy": getattr(np, name),
+                "torch": lambda t, x, d, name=name: getattr(t, name)(x, d),
+                "jax": lambda j, x, d, name=name: getattr(j.numpy, name)(x, d),
+            },
+            bytes=size,
+        )
+        for name in ("sum", "mean", "amax", "amin")
+        for axis in ((0, 1) if name in ("sum", "mean") else (1,))
+    ]
+    return [
+        *found,
+        Case("max", "1024x1024 over axis 1", shaped(rows, 1), peers=two, bytes=size),
+        Case("min", "1024x1024 over axis 1", shaped(rows, 1), peers=low, bytes=size),
+        Case("argmax", "1024x1024 over axis 1", shaped(rows, 1), peers=place, bytes=size),
+        Case("argmin", "1024x1024 over axis 1", shaped(rows, 1), peers={"numpy": np.argmin}, bytes=size),
+        Case(
+            "var_mean",
+            "1024x1024 over axis 1",
+            shaped(rows, 1),
+            peers={
+                "torch": lambda t, x, d: list(t.var_mean(x, d)),
+                "jax": lambda j, x, d: (x.var(d, ddof=1), x.mean(d)),
+            },
+            bytes=size,
+        ),
+    ]
+
+
+# Parameters of a ResNet-20 for CIFAR: many small tensors.
+RESNET20 = (
+    [(16, 3, 3, 3)]
+    + [(16, 16, 3, 3)] * 6
+    + [(32, 16, 3, 3)]
+    + [(32, 32, 3, 3)] * 5
+    + [(64, 32, 3, 3)]
+    + [(64, 64, 3, 3)] * 5
+    + [(16,)] * 14
+    + [(32,)] * 12
+    + [(64,)] * 12
+    + [(10, 64), (10,)]
+)
+LISTS = {"1 of 1e3": [(1000,)], "1 of 1e6": [(1_000_000,)], "1 of 1e7": [(10_000_000,)], "ResNet-20's": RESNET20}
+
+
+def steps(shapes: list[tuple[int, ...]], dtype: Any) -> Callable[[np.random.Generator], Any]:
+    return lambda rng: [np.zeros((), dtype) for _ in shapes]
+
+
+def torch_adam(t: Any, p: Any, g: Any, m: Any, v: Any, _: Any, s: Any) -> Any:
+    t._foreach_add_(s, 1)
+    settings = {"beta1": 0.9, "beta2": 0.999, "weight_decay": 0.01, "eps": 1e-8}
+    t._fused_adamw_(p, g, m, v, [], s, lr=1e-3, **settings, amsgrad=False, maximize=False)
+    return [*p, *m, *v, *s]
+
+
+def torch_sgd(t: Any, p: Any, g: Any, b: Any, s: Any) -> Any:
+    t._foreach_add_(s, 1)
+    settings = {"weight_decay": 0.0, "momentum": 0.9, "dampening": 0.0}
+    t._fused_sgd_(p, g, b, lr=1e-2, **settings, nesterov=False, maximize=False, is_first_step=False)
+    return [*p, *b, *s]
+
+
+def torch_clip(t: Any, g: Any, limit: float) -> Any:
+    norm = t.nn.utils.get_total_norm(g)
+    t._foreach_mul_(g, t.clamp(limit / (norm + 1e-6), max=1.0))
+    return [norm, *g]
+
+
+def optimizers() -> list[Case]:
+    found = []
+    for label, shapes in LISTS.items():
+        count = sum(int(np.prod(s)) for s in shapes)
+        some = tensors(shapes)
+        zeros = tensors(shapes, 0)
+        found += [
+            Case(
+                "adam",
+                f"{label} (AdamW)",
+                shaped(some, some, zeros, zeros, None, steps(shapes, np.int64)),
+                {"lr": 1e-3, "weight_decay": 0.01, "decoupled": True},
+                {"torch": torch_adam},
+                bytes=28.0 * count,
+            ),
+            Case(
+                "sgd",
+                f"{label} (momentum)",
+                shaped(some, some, zeros, steps(shapes, np.int64)),
+                {"lr": 1e-2, "momentum": 0.9},
+                {"torch": torch_sgd},
+                bytes=20.0 * count,
+            ),
+        ]
+    some = tensors(RESNET20)
+    return [
+        *found,
+        Case(
+            "total_norm",
+            "ResNet-20's",
+            shaped(some),
+            peers={"torch": lambda t, g: t.nn.utils.get_total_norm(g)},
+        ),
+        Case("clip_grad_norm", "ResNet-20's", shaped(some, 1.0), peers={"torch": torch_clip}),
+        Case(
+            "clip_grad_value",
+            "ResNet-20's",
+            shaped(some, 0.5),
+            peers={"torch": lambda t, g, limit: [x.clamp_(-limit, limit) for x in g]},
+        ),
+    ]
+
+
+def randoms() -> list[Case]:
+    """Their numbers are our own generator's: the twin alone can prove them."""
+    keep = {"torch": lambda t, dy, mask, p: dy * mask * (1 / (1 - p))}
+    return [
+        Case("uniform", "1M", shaped([1 << 20], 1, 0), bytes=4 << 20),
+        Case("normal", "1M", shaped([1 << 20], 1, 0), bytes=4 << 20),
+        Case("bernoulli", "1M", shaped([1 << 20], 0.5, 1, 0), bytes=4 << 20),
+        Case("dropout", "1M", shaped((1 << 20,), 0.1, 1, 0), bytes=9 << 20),
+        Case("dropout_backward", "1M", shaped((1 << 20,), lambda rng: rng.random(1 << 20) < 0.9, 0.1), peers=keep),
+    ]
+
+
+def flat(name: str, count: int = 1, torch: Any = None, jax: Any = None, arg: Any = FLAT, **more: Any) -> Case:
+    """An element-wise kernel of `count` arrays of 1M elements; the peers' functions have its name unless given."""
+    peers = {
+        "torch": torch or (lambda t, *a: getattr(t, name)(*a)),
+        "jax": jax or (lambda j, *a: getattr(j.numpy, name)(*a)),
+    }
+    return Case(name, "1M", shaped(*[arg] * count), peers=peers, bytes=4.0 * (count + 1) * FLAT[0], **more)
+
+
+def gradient(name: str, torch: Any) -> Case:
+    """The gradient of an element-wise kernel: of dy and what forward saved."""
+    return Case(name, "1M", shaped(FLAT, FLAT), peers={"torch": torch}, bytes=12.0 * FLAT[0])
+
+
+def elementwise() -> list[Case]:
+    above_zero = positive(FLAT)
+    columns = (1024, 1024)
+    return [
+        flat("add", 2),
+        Case(
+            "add",
+            "1024x1024 + row",
+            shaped(columns, (1024,)),
+            peers={"numpy": np.add, "torch": lambda t, x, y: x + y, "jax": lambda j, x, y: x + y},
+            bytes=8.0 * FLAT[0],
+        ),
+        flat("sub", 2, jax=lambda j, x, y: x - y),
+        flat("mul", 2, jax=lambda j, x, y: x * y),
+        flat("div", 2, jax=lambda j, x, y: x / y),
+        flat("pow", 2, arg=above_zero),
+        flat("maximum", 2),
+        flat("minimum", 2),
+        Case(
+            "where",
+            "1M",
+            shaped(lambda rng: rng.random(FLAT) < 0.5, FLAT, FLAT),
+            peers={
+                "numpy": np.where,
+                "torch": lambda t, c, x, y: t.where(c, x, y),
+                "jax": lambda j, c, x, y: j.numpy.where(c, x, y),
+            },
+            bytes=13.0 * FLAT[0],
+        ),
+        *(flat(name, jax=jax) for name, jax in (("abs", None), ("neg", lambda j, x: -x), ("square", None))),
+        *(flat(name) for name in ("exp", "expm1", "tanh")),
+        *(flat(name, arg=above_zero) for name in ("log", "log1p", "sqrt", "reciprocal")),
+        flat("rsqrt", arg=above_zero, jax=lambda j, x: j.lax.rsqrt(x)),
+        flat("erf", jax=lambda j, x: j.lax.erf(x)),
+        Case("clamp", "1M", shaped(FLAT, -0.5, 0.5), peers={"torch": lambda t, x, a, b: x.clamp(a, b)}, bytes=8 << 20),
+        Case("clamp_backward", "1M", shaped(FLAT, FLAT, -0.5, 0.5), bytes=12 << 20),
+        flat("relu", jax=lambda j, x: j.nn.relu(x)),
+        flat("leaky_relu", torch=lambda t, x: t.nn.functional.leaky_relu(x), jax=lambda j, x: j.nn.leaky_relu(x)),
+        flat("sigmoid", jax=lambda j, x: j.nn.sigmoid(x)),
+        flat("silu", torch=lambda t, x: t.nn.functional.silu(x), jax=lambda j, x: j.nn.silu(x)),
+        flat("gelu", torch=lambda t, x: t.nn.functional.gelu(x), jax=lambda j, x: j.nn.gelu(x, approximate=False)),
+        flat(
+            "gelu_tanh",
+            torch=lambda t, x: t.nn.functional.gelu(x, approximate="tanh"),
+            jax=lambda j, x: j.nn.gelu(x, approximate=True),
+        ),
+        gradient("relu_backward", lambda t, dy, y: t.ops.aten.threshold_backward(dy, y, 0)),
+        gradient("leaky_relu_backward", lambda t, dy, x: t.ops.aten.leaky_relu_backward(dy, x, 0.01, False)),
+        gradient("sigmoid_backward", lambda t, dy, y: t.ops.aten.sigmoid_backward(dy, y)),
+        gradient("tanh_backward", lambda t, dy, y: t.ops.aten.tanh_backward(dy, y)),
+        gradient("silu_backward", lambda t, dy, x: t.ops.aten.silu_backward(dy, x)),
+        gradient("gelu_backward", lambda t, dy, x: t.ops.aten.gelu_backward(dy, x)),
+        gradient("gelu_tanh_backward", lambda t, dy, x: t.ops.aten.gelu_backward(dy, x, approximate="tanh")),
+    ]
+
+
+# Convolutions: batch, channels, height = width, output channels, kernel, stride, padding, groups.
+CONVOLUTIONS = {
+    "128x16x32x32 -> 16, 3x3": (128, 16, 32, 16, 3, 1, 1, 1),
+    "128x64x8x8 -> 64, 3x3": (128, 64, 8, 64, 3, 1, 1, 1),
+    "16x64x56x56 -> 64, 3x3": (16, 64, 56, 64, 3, 1, 1, 1),
+    "64x1x28x28 -> 6, 5x5": (64, 1, 28, 6, 5, 1, 0, 1),
+    "64x6x12x12 -> 16, 5x5": (64, 6, 12, 16, 5, 1, 0, 1),
+    "16x256x28x28 -> 64, 1x1": (16, 256, 28, 64, 1, 1, 0, 1),
+    "8x96x28x28 depthwise 3x3": (8, 96, 28, 96, 3, 1, 1, 96),
+}
+
+
+def convolution(label: str, sizes: tuple[int, ...]) -> list[Case]:
+    n, c, size, out, kernel, stride, padding, groups = sizes
+    after = (size + 2 * padding - kernel) // stride + 1
+    x, w, dy = (n, c, size, size), (out, c // groups, kernel, kernel), (n, out, after, after)
+    how = {"stride": stride, "padding": padding, "groups": groups}
+    work = 2.0 * n * out * after * after * (c // groups) * kernel * kernel
+
+    def backward(t: Any, dy: Any, x: Any, w: Any, wanted: list[bool]) -> Any:
+        two = [out], [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], groups, wanted
+        return [r for r in t.ops.aten.convolution_backward(dy, x, w, *two) if r is not None]
+
+    forward = {
+        "torch": lambda t, x, w: t.nn.functional.conv2d(x, w, **how),
+        "jax": lambda j, x, w: j.lax.conv_general_dilated(
+            x, w, (stride, stride), [(padding, padding)] * 2, feature_group_count=groups
+        ),
+    }
+    to_input = {"torch": lambda t, dy, w, _: backward(t, dy, t.empty(x), w, [True, False, False])}
+    to_weight = {"torch": lambda t, dy, x, _: backward(t, dy, x, t.empty(w), [False, True, False])}
+    return [
+        Case("conv2d", label, shaped(x, w), how, forward, work),
+        Case("conv2d_backward_input", label, shaped(dy, w, list(x)), how, to_input, work),
+        Case("conv2d_backward_weight", label, shaped(dy, x, list(w)), how, to_weight, work, tolerance=1e-4),
+    ]
+
+
+def convolutions() -> list[Case]:
+    bias = {"numpy": lambda dy: dy.sum((0, 2, 3)), "torch": lambda t, dy: dy.sum((0, 2, 3))}
+    return [
+        *(case for label, sizes in CONVOLUTIONS.items() for case in convolution(label, sizes)),
+        Case("conv2d_backward_bias", "128x16x32x32", shaped((128, 16, 32, 32)), peers=bias),
+    ]
+
+
+def pools() -> list[Case]:
+    """Pooling of 64x32x28x28, 2x2."""
+    x, y = (64, 32, 28, 28), (64, 32, 14, 14)
+
+    def corners(rng: np.random.Generator) -> Any:  # indices that a 2x2 max pooling could return
+        row, column = np.meshgrid(np.arange(14), np.arange(14), indexing="ij")
+        picked = rng.integers(0, 2, (2, *y))
+        return (2 * row + picked[0]) * 28 + 2 * column + picked[1]
+
+    def average(t: Any, dy: Any, shape: Any, *_: Any) -> Any:
+        return t.ops.aten.avg_pool2d_backward(dy, t.empty(shape), [2, 2], [2, 2], [0, 0], False, True, None)
+
+    def adaptive(t: Any, dy: Any, shape: Any) -> Any:
+        return t.ops.aten._adaptive_avg_pool2d_backward(dy, t.empty(shape))
+
+    label = "64x32x28x28, 2x2"
+    return [
+        Case(
+            "max_pool2d",
+            label,
+            shaped(x, 2),
+            peers={"torch": lambda t, x, k: list(t.nn.functional.max_pool2d_with_indices(x, k))},
+        ),
+        Case("max_pool2d_backward", label, shaped(y, corners, list(x))),
+        Case("max_pool2d_gather", label, shaped(x, corners)),
+        Case("avg_pool2d", label, shaped(x, 2), peers={"torch": lambda t, x, k: t.nn.functional.avg_pool2d(x, k)}),
+        Case("avg_pool2d_backward", label, shaped(y, list(x), 2), peers={"torch": average}),
+        Case(
+            "adaptive_avg_pool2d",
+            "64x32x28x28 to 1",
+            shaped(x, 1),
+            peers={"torch": lambda t, x, k: t.nn.functional.adaptive_avg_pool2d(x, k)},
+        ),
+        Case(
+            "adaptive_avg_pool2d_backward",
+            "64x32x28x28 to 7",
+            shaped((64, 32, 7, 7), list(x)),
+            peers={"torch": adaptive},
+        ),
+    ]
+
+
 CASES = [
-    Case(
-        "relu",
-        "1M",
-        normal(FLAT),
-        peers={"torch": lambda t, x: t.relu(x), "jax": lambda j, x: j.nn.relu(x)},
-        bytes=8 << 20,
-    ),
-    Case(
-        "relu_backward",
-        "1M",
-        normal(FLAT, FLAT),
-        peers={"torch": lambda t, dy, y: t.ops.aten.threshold_backward(dy, y, 0)},
-        bytes=12 << 20,
-    ),
+    *(*products(), *convolutions(), *pools(), *elementwise(), *reductions()),
+    *(*optimizers(), *randoms()),
 ]
