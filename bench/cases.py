@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from chainrule import kernels
+
 Args = Callable[[np.random.Generator], tuple[Any, ...]]
 
 
@@ -25,6 +27,7 @@ class Case:
     flops: float = 0
     bytes: float = 0
     tolerance: float = 1e-5  # of the largest magnitude in the result
+    results: int | None = None  # how many of the leading results PyTorch and JAX share with the kernel; None: all
 
     def __str__(self) -> str:
         return f"{self.kernel} {self.label}"
@@ -405,7 +408,134 @@ def pools() -> list[Case]:
     ]
 
 
+def softmaxes() -> list[Case]:
+    x = (768, 65)
+
+    def saved(rng: np.random.Generator) -> tuple[Any, ...]:
+        """What cross_entropy_backward takes: the loss's gradient, logits, labels, and what forward saved."""
+        logits, target = shaped((1024, 32000), labels(1024, 32000))(rng)
+        _, stats, total = kernels.cross_entropy(logits, target)
+        return np.ones((), np.float32), logits, target, stats, total
+
+    def gradient_of_cross_entropy(t: Any, dloss: Any, x: Any, target: Any, *_: Any) -> Any:
+        d = t.softmax(x, 1)
+        d[t.arange(len(target)), target] -= 1
+        return d.mul_(dloss / len(target))
+
+    large, small = shaped((1024, 32000), labels(1024, 32000)), shaped(x, labels(768, 65))
+    forward = {"torch": lambda t, x, y: t.nn.functional.cross_entropy(x, y)}
+    normal = shaped((1024, 1024))
+    return [
+        Case("softmax", "1024x1024", normal, peers={"torch": lambda t, x: t.softmax(x, 1), "jax": jax_softmax}),
+        Case("log_softmax", "1024x1024", normal, peers={"torch": lambda t, x: t.log_softmax(x, 1)}),
+        Case(
+            "softmax_backward",
+            "1024x1024",
+            shaped((1024, 1024), positive((1024, 1024))),
+            peers={"torch": lambda t, dy, y: t.ops.aten._softmax_backward_data(dy, y, 1, t.float32)},
+        ),
+        Case(
+            "log_softmax_backward",
+            "1024x1024",
+            shaped((1024, 1024), (1024, 1024)),
+            peers={"torch": lambda t, dy, y: t.ops.aten._log_softmax_backward_data(dy, y, 1, t.float32)},
+        ),
+        Case("cross_entropy", "768x65", small, peers=forward, results=1),
+        Case("cross_entropy", "1024x32000", large, peers=forward, results=1),
+        Case("cross_entropy_backward", "1024x32000", saved, peers={"torch": gradient_of_cross_entropy}),
+    ]
+
+
+def jax_softmax(j: Any, x: Any) -> Any:
+    return j.nn.softmax(x, axis=1)
+
+
+def losses() -> list[Case]:
+    x, one = (128, 784), np.ones((), np.float32)
+    binary = "binary_cross_entropy_with_logits"
+    target = positive(x)
+    return [
+        Case("mse_loss", "128x784", shaped(x, x), peers={"torch": lambda t, x, y: t.nn.functional.mse_loss(x, y)}),
+        Case(
+            "mse_loss_backward",
+            "128x784",
+            shaped(one, x, x),
+            peers={"torch": lambda t, d, x, y: t.ops.aten.mse_loss_backward(d, x, y, 1)},
+        ),
+        Case(binary, "128x784", shaped(x, target), peers={"torch": lambda t, *a: getattr(t.nn.functional, binary)(*a)}),
+        Case(
+            f"{binary}_backward",
+            "128x784",
+            shaped(one, x, target),
+            peers={"torch": lambda t, d, x, y: (t.sigmoid(x) - y).mul_(d / x.numel())},
+        ),
+    ]
+
+
+def normalisations() -> list[Case]:
+    tokens, images = (768, 768), (128, 16, 32, 32)
+
+    def layer(rng: np.random.Generator) -> tuple[Any, ...]:
+        dy, x, weight = shaped(tokens, tokens, tokens[1:])(rng)
+        _, mean, rstd = kernels.layer_norm(x)
+        return dy, x, mean, rstd, weight
+
+    def batch(rng: np.random.Generator) -> tuple[Any, ...]:
+        dy, x, weight = shaped(images, images, images[1:2])(rng)
+        _, mean, rstd = kernels.batch_norm(x)
+        return dy, x, mean, rstd, weight
+
+    def torch_layer(t: Any, dy: Any, x: Any, mean: Any, rstd: Any, w: Any) -> Any:
+        wanted = [True, True, True]
+        rows = [m.reshape(-1, 1) for m in (mean, rstd)]
+        return list(t.ops.aten.native_layer_norm_backward(dy, x, [x.shape[1]], *rows, w, t.zeros_like(w), wanted))
+
+    def torch_batch(t: Any, dy: Any, x: Any, mean: Any, rstd: Any, w: Any) -> Any:
+        wanted = [True, True, True]
+        return list(t.ops.aten.native_batch_norm_backward(dy, x, w, None, None, mean, rstd, True, 1e-5, wanted))
+
+    return [
+        Case(
+            "layer_norm",
+            "768x768",
+            shaped(tokens, tokens[1:], tokens[1:]),
+            peers={"torch": lambda t, x, w, b: t.nn.functional.layer_norm(x, w.shape, w, b)},
+            results=1,
+        ),
+        Case("layer_norm_backward", "768x768", layer, peers={"torch": torch_layer}, tolerance=1e-4),
+        Case(
+            "batch_norm",
+            "128x16x32x32",
+            shaped(images, images[1:2], images[1:2]),
+            peers={"torch": lambda t, x, w, b: t.nn.functional.batch_norm(x, None, None, w, b, True)},
+            results=1,
+        ),
+        Case("batch_norm_backward", "128x16x32x32", batch, peers={"torch": torch_batch}, tolerance=1e-4),
+    ]
+
+
+def embeddings() -> list[Case]:
+    rows, picked = (50_000, 128), labels(4096, 50_000)
+    return [
+        Case(
+            "embedding",
+            "4096 of 50000x128",
+            shaped(rows, picked),
+            peers={
+                "torch": lambda t, w, i: t.nn.functional.embedding(i, w),
+                "jax": lambda j, w, i: j.numpy.take(w, i, axis=0),
+            },
+        ),
+        Case(
+            "embedding_backward",
+            "4096 of 50000x128",
+            shaped((4096, 128), picked, 50_000),
+            peers={"torch": lambda t, dy, i, n: t.ops.aten.embedding_dense_backward(dy, i, n, -1, False)},
+        ),
+    ]
+
+
 CASES = [
-    *(*products(), *convolutions(), *pools(), *elementwise(), *reductions()),
-    *(*optimizers(), *randoms()),
+    *(*products(), *convolutions(), *pools(), *elementwise(), *reductions(), *softmaxes(), *losses()),
+    *(*normalisations(), *embeddings(), *optimizers(), *randoms()),
 ]

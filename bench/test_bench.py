@@ -21,6 +21,8 @@ def prove_equal(case: Case, name: str) -> None:
     assert ours
     assert theirs
     expected, got = arrays(ours()), arrays(theirs())
+    if name != "numpy":
+        expected = expected[: case.results]
     assert len(got) == len(expected), f"{name} gives {len(got)} results, chainrule {len(expected)}"
     for g, e in zip(got, expected, strict=True):
         scale = max(1e-30, float(np.max(np.abs(e), initial=0)))
