@@ -39,7 +39,7 @@ class Step:
         found = []
         for kind, *sizes in self.layers:
             if kind in ("linear", "conv"):
-                shape = (sizes[1], sizes[0]) + (sizes[2], sizes[2]) * (kind == "conv")
+                shape = (sizes[1], sizes[0], *2 * sizes[2:])
                 bound = 1 / np.sqrt(np.prod(shape[1:]))
                 found += [rng.uniform(-bound, bound, s).astype(np.float32) for s in (shape, shape[:1])]
         return found
