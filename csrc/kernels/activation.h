@@ -67,14 +67,22 @@ struct ActivationConstant {
 template <class F>
 CHAINRULE_INLINE void by_activation(Activation a, F&& f) {
   switch (a) {
-    case Activation::none: return f(ActivationConstant<Activation::none>());
-    case Activation::relu: return f(ActivationConstant<Activation::relu>());
-    case Activation::leaky_relu: return f(ActivationConstant<Activation::leaky_relu>());
-    case Activation::gelu: return f(ActivationConstant<Activation::gelu>());
-    case Activation::gelu_tanh: return f(ActivationConstant<Activation::gelu_tanh>());
-    case Activation::silu: return f(ActivationConstant<Activation::silu>());
-    case Activation::sigmoid: return f(ActivationConstant<Activation::sigmoid>());
-    case Activation::tanh: return f(ActivationConstant<Activation::tanh>());
+    case Activation::none:
+      return f(ActivationConstant<Activation::none>());
+    case Activation::relu:
+      return f(ActivationConstant<Activation::relu>());
+    case Activation::leaky_relu:
+      return f(ActivationConstant<Activation::leaky_relu>());
+    case Activation::gelu:
+      return f(ActivationConstant<Activation::gelu>());
+    case Activation::gelu_tanh:
+      return f(ActivationConstant<Activation::gelu_tanh>());
+    case Activation::silu:
+      return f(ActivationConstant<Activation::silu>());
+    case Activation::sigmoid:
+      return f(ActivationConstant<Activation::sigmoid>());
+    case Activation::tanh:
+      return f(ActivationConstant<Activation::tanh>());
   }
 }
 
