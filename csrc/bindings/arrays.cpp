@@ -27,6 +27,25 @@ std::string describe(py::handle x) {
   return "a " + std::string(py::str(a.dtype())) + " array of shape " + str(Shape(a.shape(), a.shape() + a.ndim()));
 }
 
+Shape sizes(const char* op, const char* arg, py::handle x) {
+  if (!PySequence_Check(x.ptr())) refuse_type(op, arg, describe(x), "a tuple of integers");
+  Shape shape;
+  for (py::handle n : py::reinterpret_borrow<py::sequence>(x)) {
+    const py::object whole = py::reinterpret_steal<py::object>(PyNumber_Index(n.ptr()));
+    if (!whole) {
+      PyErr_Clear();
+      refuse_type(op, arg, std::string(py::repr(x)), "a tuple of integers");
+    }
+    const i64 size = PyLong_AsLongLong(whole.ptr());
+    if (size == -1 && PyErr_Occurred()) {
+      PyErr_Clear();
+      refuse(op, arg, std::string(py::repr(x)), "sizes that memory can hold");
+    }
+    shape.push_back(size);
+  }
+  return shape;
+}
+
 i64 checked_size(const char* op, const Shape& shape, i64 item) {
   i64 bytes = item;
   bool zero = false;

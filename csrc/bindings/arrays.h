@@ -23,6 +23,9 @@ using Shape = std::vector<i64>;
 std::string str(const Shape& shape);  // "(2, 3)"
 std::string describe(py::handle x);   // "float32 array of shape (2, 3)", "int", ...
 
+// A tuple of sizes: Python or NumPy integers, no floats. Their range is checked by what allocates.
+Shape sizes(const char* op, const char* arg, py::handle x);
+
 // Product of the sizes; refuses one that overflows or exceeds what memory can hold.
 i64 checked_size(const char* op, const Shape& shape, i64 item = 8);
 

@@ -5,17 +5,18 @@
 namespace chainrule {
 namespace {
 
-// The dtype of a call is its first array's; numbers take it over.
-py::handle typed(const char* op, const char* arg_a, py::handle a, py::handle b) {
-  if (py::isinstance<py::array>(a) || !is_number(a)) return a;
-  if (!py::isinstance<py::array>(b)) refuse_type(op, arg_a, describe(a), "a NumPy array (or the other operand one)");
-  return b;
+// f(T()) with T the dtype of the first array; numbers take it over.
+template <class F>
+py::array by_first_array(const char* op, py::handle a, py::handle b, F&& f) {
+  if (py::isinstance<py::array>(a) || !is_number(a)) return by_dtype(op, "a", a, f);
+  if (!py::isinstance<py::array>(b)) refuse_type(op, "a", describe(a), "a NumPy array (or the other operand one)");
+  return by_dtype(op, "b", b, f);
 }
 
 // f(table) gives the kernel; `cost` in nanoseconds per element beyond moving it.
 template <class F>
 py::array binary(const char* op, py::handle a, py::handle b, double cost, F&& kernel) {
-  return by_dtype(op, py::isinstance<py::array>(a) ? "a" : "b", typed(op, "a", a, b), [&](auto zero) {
+  return by_first_array(op, a, b, [&](auto zero) {
     using T = decltype(zero);
     const View u = view<T>(op, "a", a), v = view<T>(op, "b", b);
     const Broadcast to = broadcast(op, {{"a", u}, {"b", v}});
@@ -27,7 +28,7 @@ py::array binary(const char* op, py::handle a, py::handle b, double cost, F&& ke
 }
 
 py::array where(py::handle condition, py::handle a, py::handle b) {
-  return by_dtype("where", py::isinstance<py::array>(a) ? "a" : "b", typed("where", "a", a, b), [&](auto zero) {
+  return by_first_array("where", a, b, [&](auto zero) {
     using T = decltype(zero);
     const View c = view<bool>("where", "condition", condition), u = view<T>("where", "a", a),
                v = view<T>("where", "b", b);

@@ -28,37 +28,37 @@ py::array by_dtype_object(const char* op, const py::dtype& d, F&& f) {
 
 constexpr double kDraw = 10;  // bytes of streaming that a random number costs as much as
 
-py::array uniform(const Shape& shape, u64 seed, u64 offset, double low, double high, const py::dtype& dtype) {
+py::array uniform(py::handle shape, u64 seed, u64 offset, double low, double high, const py::dtype& dtype) {
   if (!(low <= high) || !std::isfinite(high - low))
     refuse("uniform",
            "the range [" + std::to_string(low) + ", " + std::to_string(high) + ") is empty, reversed or not finite");
   return by_dtype_object("uniform", dtype, [&](auto zero) {
     using T = decltype(zero);
     if (!std::isfinite(T(high) - T(low))) refuse("uniform", "high - low overflows " + std::string(py::str(dtype)));
-    py::array y = empty<T>("uniform", shape);
+    py::array y = empty<T>("uniform", sizes("uniform", "shape", shape));
     const u64 key[2] = {seed, offset};
     launch(Work(bytes(kDraw * y.size())), kernels<T>().uniform, data<T>(y), key, i64(y.size()), T(low), T(high));
     return y;
   });
 }
 
-py::array normal(const Shape& shape, u64 seed, u64 offset, double mean, double std, const py::dtype& dtype) {
+py::array normal(py::handle shape, u64 seed, u64 offset, double mean, double std, const py::dtype& dtype) {
   if (!std::isfinite(mean)) refuse("normal", "mean", std::to_string(mean), "a finite number");
   if (!(std >= 0) || !std::isfinite(std)) refuse("normal", "std", std::to_string(std), "a finite non-negative number");
   return by_dtype_object("normal", dtype, [&](auto zero) {
     using T = decltype(zero);
-    py::array y = empty<T>("normal", shape);
+    py::array y = empty<T>("normal", sizes("normal", "shape", shape));
     const u64 key[2] = {seed, offset};
     launch(Work(bytes(2 * kDraw * y.size())), kernels<T>().normal, data<T>(y), key, i64(y.size()), T(mean), T(std));
     return y;
   });
 }
 
-py::array bernoulli(const Shape& shape, double p, u64 seed, u64 offset, const py::dtype& dtype) {
+py::array bernoulli(py::handle shape, double p, u64 seed, u64 offset, const py::dtype& dtype) {
   const i32 threshold = checked_threshold("bernoulli", p);
   return by_dtype_object("bernoulli", dtype, [&](auto zero) {
     using T = decltype(zero);
-    py::array y = empty<T>("bernoulli", shape);
+    py::array y = empty<T>("bernoulli", sizes("bernoulli", "shape", shape));
     const u64 key[2] = {seed, offset};
     launch(Work(bytes(kDraw * y.size())), kernels<T>().bernoulli, data<T>(y), key, i64(y.size()), threshold);
     return y;
@@ -93,9 +93,9 @@ py::array dropout_backward(py::handle dy, py::handle mask, double p) {
   });
 }
 
-py::array random_integers_array(const Shape& shape, i64 low, i64 high, u64 seed, u64 offset) {
+py::array random_integers_array(py::handle shape, i64 low, i64 high, u64 seed, u64 offset) {
   if (low >= high) refuse("randint", "low = " + std::to_string(low) + " isn't under high = " + std::to_string(high));
-  py::array y = empty<i64>("randint", shape);
+  py::array y = empty<i64>("randint", sizes("randint", "shape", shape));
   i64* out = data<i64>(y);
   const i64 n = i64(y.size());
   py::gil_scoped_release release;

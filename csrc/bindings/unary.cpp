@@ -43,6 +43,7 @@ BINDINGS(unary) {
       #name, [](py::handle x) { return forward(#name, x, cost, KERNEL_OF(name)); }, py::arg("x"));
   UNARY(abs, 0)
   UNARY(erf, 0.6)
+  UNARY(erfc, 0.7)
   UNARY(exp, 0.3)
   UNARY(expm1, 0.3)
   UNARY(gelu, 0.7)

@@ -18,6 +18,7 @@ namespace chainrule::CHAINRULE_ISA {
   template void name<double>(Team&, double*, const double*, i64);
 UNARY(abs, abs(v))
 UNARY(erf, erf(v))
+UNARY(erfc, select<T>(v == v, erfc(v), v))  // the sign of a product of two NaN is the compiler's choice
 UNARY(exp, exp(v))
 UNARY(expm1, expm1(v))
 UNARY(log, log(v))

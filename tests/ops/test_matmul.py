@@ -52,13 +52,7 @@ LINEAR: list[Shapes] = [
     ((2, 3, 4), (5, 4)),
     ((0, 4), (5, 4), (5,)),
 ]
-# Until the element-wise operations and sums are there, what needs them can't run.
-needs_arithmetic = pytest.mark.skipif(not all(hasattr(ops, f) for f in ("add", "mul", "sum", "gelu")), reason="ops.add")
-COMPOSED = {"outer", "addmm", "addmm-beta-0", "addmv", "baddbmm"}
-each_call = pytest.mark.parametrize(
-    ("call", "shapes"),
-    [pytest.param(*c[1:], id=c[0], marks=[needs_arithmetic] if c[0] in COMPOSED else []) for c in CALLS],
-)
+each_call = pytest.mark.parametrize(("call", "shapes"), [pytest.param(*c[1:], id=c[0]) for c in CALLS])
 each_linear = pytest.mark.parametrize("shapes", LINEAR, ids=str)
 
 
@@ -117,7 +111,6 @@ def test_linear_against_torch(shapes: Shapes) -> None:
 ACTIVATIONS = ["none", "relu", "leaky_relu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh"]
 
 
-@needs_arithmetic
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_linear_activation_against_torch(activation: str) -> None:
     torch = pytest.importorskip("torch")
@@ -134,7 +127,6 @@ def test_linear_activation_against_torch(activation: str) -> None:
         )
 
 
-@needs_arithmetic
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_linear_activations_fused_gradient_is_that_of_its_parts(activation: str) -> None:
     x, w, b = tensors(((20, 30), (40, 30), (40,)))
@@ -155,7 +147,6 @@ def test_linear_gradcheck(shapes: Shapes) -> None:
     assert gradcheck(ops.linear, tuple(tensors(shapes)))
 
 
-@needs_arithmetic
 def test_gradients_only_where_wanted() -> None:
     x, w, b = tensors(((3, 4), (5, 4), (5,)))
     for wanted in ((True, False, False), (False, True, False), (False, False, True)):

@@ -21,6 +21,7 @@ __all__ = [
     "clamp_backward",
     "div",
     "erf",
+    "erfc",
     "exp",
     "expm1",
     "gelu",
@@ -114,6 +115,11 @@ def clamp_backward(dy: Array, x: Array, low: float, high: float) -> Array:
 def erf(x: Array) -> Array:
     """The error function."""
     return _core.erf(x)
+
+
+def erfc(x: Array) -> Array:
+    """1 - erf(x), accurate where that is small."""
+    return _core.erfc(x)
 
 
 def exp(x: Array) -> Array:

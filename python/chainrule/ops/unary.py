@@ -9,7 +9,7 @@ import numpy as np
 
 from chainrule import dtypes, kernels, ops
 from chainrule.autograd import Context, Function
-from chainrule.ops.elementwise import FLOATS, add, div, mul, sub
+from chainrule.ops.elementwise import FLOATS, add, div, mul
 from chainrule.ops.joining import cast
 from chainrule.tensor import Tensor, wrap
 
@@ -147,6 +147,11 @@ class Erf(Unary):
     gradient = staticmethod(lambda dy, x: mul(mul(dy, 2 / np.pi**0.5), exp(neg(mul(x, x)))))
 
 
+class Erfc(Unary):
+    kernel = staticmethod(kernels.erfc)
+    gradient = staticmethod(lambda dy, x: mul(mul(dy, -2 / np.pi**0.5), exp(neg(mul(x, x)))))
+
+
 class Flat(Function):
     """A result that doesn't change with its sources: their gradient is zero."""
 
@@ -254,12 +259,8 @@ def erf(input: Tensor) -> Tensor:
 
 
 def erfc(input: Tensor) -> Tensor:
-    """1 - erf(input). In the positive tail it keeps the absolute accuracy of the dtype, not the relative one."""
-    return sub(number_one(input), erf(input))
-
-
-def number_one(like: Tensor) -> Tensor:
-    return wrap(np.ones((), floating("erfc", like)._array.dtype))
+    """1 - erf(input), accurate where that is small."""
+    return Erfc.apply(floating("erfc", input))  # type: ignore[no-any-return]
 
 
 class Clamp(Function):

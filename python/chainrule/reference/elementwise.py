@@ -63,6 +63,10 @@ def erf(x: Array) -> Array:
     return np.vectorize(math.erf, otypes=[np.float64])(x).astype(x.dtype)
 
 
+def erfc(x: Array) -> Array:
+    return np.vectorize(math.erfc, otypes=[np.float64])(x).astype(x.dtype)
+
+
 def exp(x: Array) -> Array:
     return np.exp(x)
 

@@ -105,6 +105,7 @@ CASES.append(
 UNARY: dict[str, Args] = {
     "abs": special(),
     "erf": special(others=(3.0, 5.0, -7.0)),
+    "erfc": special(others=(3.0, 9.0, -7.0)),
     "exp": special(others=(88.0, -87.0)),
     "expm1": special(others=(88.0, -87.0)),
     "gelu": special(others=(-5.0, -9.0, 9.0)),
@@ -125,7 +126,7 @@ UNARY: dict[str, Args] = {
 EXACT = {"abs", "neg", "relu", "square"}
 POSITIVE = {"log", "rsqrt", "sqrt"}
 # Where a cancellation inside is part of the function's own definition, errors are those of its terms.
-ULPS = {"erf": 2.5, "gelu": 8, "gelu_tanh": 6, "rsqrt": 2, "silu": 5}
+ULPS = {"erf": 2.5, "erfc": 6, "gelu": 8, "gelu_tanh": 6, "rsqrt": 2, "silu": 5}
 
 
 def gelu_tanh_condition(x: Array) -> Array:
