@@ -298,6 +298,7 @@ def elementwise() -> list[Case]:
         *(flat(name, arg=above_zero) for name in ("log", "log1p", "sqrt", "reciprocal")),
         flat("rsqrt", arg=above_zero, jax=lambda j, x: j.lax.rsqrt(x)),
         flat("erf", jax=lambda j, x: j.lax.erf(x)),
+        flat("erfc", jax=lambda j, x: j.lax.erfc(x)),
         Case("clamp", "1M", shaped(FLAT, -0.5, 0.5), peers={"torch": lambda t, x, a, b: x.clamp(a, b)}, bytes=8 << 20),
         Case("clamp_backward", "1M", shaped(FLAT, FLAT, -0.5, 0.5), bytes=12 << 20),
         flat("relu", jax=lambda j, x: j.nn.relu(x)),

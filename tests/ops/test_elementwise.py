@@ -100,3 +100,11 @@ def test_dtypes_of_results(name: str) -> None:
             expected = getattr(torch, name)(torch.tensor(a), other).numpy().dtype
             got = getattr(ops, name)(wrap(a), wrap(b) if isinstance(b, np.ndarray) else b).dtype
             assert got == expected, (a, b)
+
+
+def test_a_power_of_bools_is_bool() -> None:
+    for b in (True, False):
+        expected = (torch.tensor([True, False]) ** b).numpy()
+        got = chainrule.tensor([True, False]) ** b
+        assert got.dtype == expected.dtype
+        np.testing.assert_array_equal(got._array, expected)

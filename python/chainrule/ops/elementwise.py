@@ -336,7 +336,7 @@ def pow(input: Any, exponent: Any) -> Tensor:
         return (Pow if isinstance(b, Tensor) else PowNumber).apply(a, b)  # type: ignore[no-any-return]
     if np.any(raw(b) < 0):
         raise RuntimeError("Integers to negative integer powers are not allowed.")
-    return wrap(np.asarray(np.power(a._array, raw(b))))
+    return wrap(np.asarray(np.power(a._array, raw(b)), a._array.dtype))
 
 
 def _extreme(op: str, input: Any, other: Any, largest: bool) -> Tensor:
