@@ -24,7 +24,8 @@ class Case:
     ``args(rng, dtype)`` makes the arguments. The kernel may differ from its twin in float64 by
     ``ulps * eps(dtype) * scale`` where ``scale(*args, **kwargs)`` is the condition of each output element: the sum of
     the magnitudes of its terms (default: the magnitude of the expected output). ``integers(rng, dtype)``, where a
-    kernel is exact on small integers, makes such arguments: the result must then be equal to the last bit.
+    kernel is exact on small integers, makes such arguments: the result must then be equal to the last bit. Where the
+    twin's own rounding in float64 would be as large as the kernel's, ``extended`` runs it in long double for float64.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Case:
     ulps: float = 4
     scale: Callable[..., Any] | None = None
     integers: Callable[[np.random.Generator, np.dtype], tuple[Any, ...]] | None = None
+    extended: bool = False
 
 
 # Lengths around the vector (16 float32, 8 float64) and the chunk of a flat pass (4096).
