@@ -28,16 +28,16 @@ struct Choice {
 
 // libgcc's check reads XCR0 too: an OS that doesn't save the wide registers counts as lacking them.
 #if defined(__x86_64__)
-bool supported_avx512() {
+[[maybe_unused]] bool supported_avx512() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
 }
-bool supported_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+[[maybe_unused]] bool supported_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 #endif
 #if defined(__aarch64__)
 bool supported_neon() { return true; }  // part of the architecture's baseline
 #endif
-bool supported_generic() { return true; }
+[[maybe_unused]] bool supported_generic() { return true; }
 
 const Choice kChoices[] = {
 #define ISA(name) {#name, supported_##name, &name::table_f32, &name::table_f64},
@@ -58,7 +58,7 @@ const Choice* first_choice() {
   if (forced && *forced) return find(forced);
   for (const Choice& c : kChoices)
     if (c.supported()) return &c;
-  return nullptr;  // unreachable: generic is always there
+  throw std::runtime_error("this build of chainrule has no instruction set that this machine supports");
 }
 
 const Choice*& current() {
