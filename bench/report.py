@@ -109,14 +109,14 @@ def versions() -> str:
     return ", ".join(found)
 
 
-def markdown(kernel: list[Row], step: list[Row], threads: int) -> str:
+def markdown(kernel: list[Row], step: list[Row], threads: int, rounds: int) -> str:
     head = "| case | chainrule, us | rate | best peer, us | ratio |\n|---|---|---|---|---|\n"
     median = statistics.median(r.ratio for r in kernel)
     return f"""# Results
 
 {datetime.date.today().isoformat()}; {processor()}, {threads} threads, {_core.isa_in_use()}; {platform.system()}, \
 Python {platform.python_version()}, {versions()}.
-Command: `python -m bench.report --threads {threads}`.
+Command: `python -m bench.report --threads {threads} --rounds {rounds}`.
 
 Medians (lowest to highest) of interleaved rounds, float32, results proved equal first. The ratio is the best peer's
 time by ours: above 1, chainrule is faster. Shared machines are noisy: ratios hold, absolute times drift.
@@ -158,7 +158,7 @@ def main() -> None:
     step = step_rows(options.only, options.rounds)
     kernel = kernel_rows(options.only, options.rounds)
     if not options.only:
-        (HERE / "RESULTS.md").write_text(markdown(kernel, step, options.threads))
+        (HERE / "RESULTS.md").write_text(markdown(kernel, step, options.threads, options.rounds))
         plot(step + kernel, HERE / "results.png")
 
 
