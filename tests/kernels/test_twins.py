@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
+import os
 from typing import Any
 
 import numpy as np
 import pytest
 
 from chainrule import _core, kernels, reference
-from tests.kernels.cases import CASES, Case
+from tests.kernels.cases import CASES as ALL_CASES
+from tests.kernels.cases import Case, spread
 
 # Bits agree within each group; without FMA a product and a sum round twice.
 GROUPS = [[i for i in _core.isa_available() if (i == "generic") == without_fma] for without_fma in (True, False)]
+CASES = spread(ALL_CASES, int(os.environ.get("CHAINRULE_CASES_PER_KERNEL", len(ALL_CASES))))
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c.name}-{c.id}")
 each_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
 

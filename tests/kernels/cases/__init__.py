@@ -6,7 +6,6 @@ A family's file has a list ``CASES``. test_twins.py runs them all and fails for 
 from __future__ import annotations
 
 import importlib
-import os
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -63,7 +62,3 @@ def spread(cases: list[Case], most: int) -> list[Case]:
     for case in cases:
         of_kernel.setdefault(case.name, []).append(case)
     return [c for some in of_kernel.values() for c in some[:: max(1, -(-len(some) // most))]]
-
-
-if "CHAINRULE_CASES_PER_KERNEL" in os.environ:
-    CASES = spread(CASES, int(os.environ["CHAINRULE_CASES_PER_KERNEL"]))
