@@ -113,12 +113,13 @@ py::array matmul_of(py::handle a_in, py::handle b_in, bool transpose_a, bool tra
   if (a.columns != b.rows)
     refuse("matmul", "the inner sizes of a, " + describe(a_in) + ", and b, " + describe(b_in) +
                          ", differ: " + std::to_string(a.columns) + " and " + std::to_string(b.rows));
-  Shape shape = broadcast("matmul", a.batch, b.batch);
-  Strided batch = batch_space("matmul", shape, a.rows * b.columns, a, b);
+  const Shape stack = broadcast("matmul", a.batch, b.batch);
+  Shape shape = stack;
   shape.push_back(a.rows);
   shape.push_back(b.columns);
-  py::array c = empty<T>("matmul", shape);
+  py::array c = empty<T>("matmul", shape);  // refuses sizes whose products, which the space has, would overflow
   if (c.size() == 0) return c;
+  Strided batch = batch_space("matmul", stack, a.rows * b.columns, a, b);
   i64 m = a.rows, n = b.columns, k = a.columns, batches = 1;
   // One b for a stack of a: the stack is one tall matrix.
   if (batch.dims == 1 && batch.stride[2][0] == 0 && !a.transposed && batch.stride[1][0] == m * a.ld) {
