@@ -515,6 +515,26 @@ def normalisations() -> list[Case]:
     ]
 
 
+def copies() -> list[Case]:
+    def permuted(shape: tuple[int, ...], axes: tuple[int, ...]) -> Case:
+        return Case(
+            "copy",
+            f"{'x'.join(map(str, shape))} permuted to {axes}",
+            lambda rng: (rng.standard_normal(shape).astype(np.float32).transpose(axes),),
+            peers={"torch": lambda t, x: x.contiguous()},
+            bytes=8.0 * float(np.prod(shape)),
+        )
+
+    return [
+        permuted((1024, 1024), (1, 0)),
+        permuted((64, 128, 64), (0, 2, 1)),
+        permuted((12, 64, 4, 32), (0, 2, 1, 3)),
+        permuted((32, 64, 56, 56), (0, 2, 3, 1)),
+        Case("copy", "1 of 1e6", shaped((1_000_000,)), peers={"torch": lambda t, x: x.clone()}, bytes=8e6),
+        Case("fill", "1 of 1e6", shaped((1_000_000,), 0.5), peers={"torch": lambda t, x, v: x.fill_(v)}, bytes=4e6),
+    ]
+
+
 def embeddings() -> list[Case]:
     rows, picked = (50_000, 128), labels(4096, 50_000)
     return [
@@ -538,5 +558,5 @@ def embeddings() -> list[Case]:
 
 CASES = [
     *(*products(), *convolutions(), *pools(), *elementwise(), *reductions(), *softmaxes(), *losses()),
-    *(*normalisations(), *embeddings(), *optimizers(), *randoms()),
+    *(*normalisations(), *embeddings(), *copies(), *optimizers(), *randoms()),
 ]

@@ -33,12 +33,12 @@ def convert(name: str, value: Any) -> Any:
     if not isinstance(value, np.ndarray):
         return value
     if name == "torch":
-        tensor = module("torch").from_numpy(value.copy())
+        tensor = module("torch").from_numpy(value.copy(order="K"))
         # A 0-d count is an optimizer's step: torch keeps it in float32.
         return tensor.float() if value.ndim == 0 and value.dtype == np.int64 else tensor
     if name == "jax":
         return module("jax").numpy.asarray(value)
-    return value.copy()
+    return value.copy(order="K")  # with the order of its axes
 
 
 def arrays(result: Any) -> list[np.ndarray]:

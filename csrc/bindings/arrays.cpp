@@ -102,10 +102,7 @@ Input<T> input(const char* op, const char* arg, py::handle x, int ndim) {
   py::array a = as_array(op, arg, x);
   want_dtype<T>(op, arg, a);
   if (ndim >= 0 && a.ndim() != ndim) refuse(op, arg, describe(a), std::to_string(ndim) + " dimensions");
-  if (!usable<T>(a)) {
-    static const py::handle copy = py::object(py::module_::import("numpy").attr("array")).release();
-    a = py::array(copy(a, py::dtype::of<T>(), py::arg("order") = "C"));  // always a fresh, aligned, native array
-  }
+  if (!usable<T>(a)) a = contiguous(op, a);
   return {a, static_cast<const T*>(a.data()), i64(a.size()), int(a.ndim())};
 }
 
@@ -127,12 +124,16 @@ InOut<T> inout(const char* op, const char* arg, py::handle x) {
   return {a, static_cast<T*>(a.mutable_data()), i64(a.size())};
 }
 
+py::array empty(const char* op, const py::dtype& dtype, const Shape& shape) {
+  const i64 item = i64(dtype.itemsize()), count = checked_size(op, shape, item > 0 ? item : 1);
+  void* block = pool_allocate(size_t(count) * size_t(item));
+  py::capsule owner(block, [](void* p) { pool_release(p); });
+  return py::array(dtype, shape, block, owner);
+}
+
 template <class T>
 py::array empty(const char* op, const Shape& shape) {
-  const i64 count = checked_size(op, shape, sizeof(T));
-  void* block = pool_allocate(size_t(count) * sizeof(T));
-  py::capsule owner(block, [](void* p) { pool_release(p); });
-  return py::array(py::dtype::of<T>(), shape, block, owner);
+  return empty(op, py::dtype::of<T>(), shape);
 }
 
 template <class T>

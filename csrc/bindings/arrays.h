@@ -65,6 +65,11 @@ T* data(py::array& a) {
   return static_cast<T*>(const_cast<void*>(static_cast<const void*>(a.data())));
 }
 
+py::array empty(const char* op, const py::dtype& dtype, const Shape& shape);
+
+// A fresh C-contiguous copy of any view, native and aligned, from the pool. dtype: floating, integer or bool.
+py::array contiguous(const char* op, const py::array& x);
+
 // Scratch for one call, from the pool.
 template <class T>
 class Scratch {

@@ -27,12 +27,25 @@ CHAINRULE_INLINE void interleave(V a, V b, V* low, V* high) {
 template <class T>
 constexpr int kSquare = vec<T>::lanes;
 
-// out[j * out_row + i] = in[i * in_row + j] for a square, of which the first `rows` rows and `columns` columns of `in`
-// are read and the rest counts as zero. All kSquare lanes of `columns` rows of out are written.
+// The square whose rows are the registers of x, transposed. Each pass moves one bit of an element's row number below
+// its column number; after log2(n) passes they have swapped.
 template <class T>
-CHAINRULE_INLINE void transpose_square(T* out, i64 out_row, const T* in, i64 in_row, i64 rows, i64 columns) {
+CHAINRULE_INLINE void transpose_registers(native<T>* x) {
   constexpr int n = kSquare<T>;
-  native<T> x[n], y[n];
+  native<T> y[n];
+#pragma GCC unroll 4
+  for (int pass = 1; pass < n; pass *= 2) {
+#pragma GCC unroll 8
+    for (int i = 0; i < n / 2; i++) interleave<native<T>, n>(x[i], x[i + n / 2], &y[2 * i], &y[2 * i + 1]);
+#pragma GCC unroll 16
+    for (int i = 0; i < n; i++) x[i] = y[i];
+  }
+}
+
+// The first `rows` rows and `columns` columns of a square of `in`; the rest counts as zero.
+template <class T>
+CHAINRULE_INLINE void load_square(native<T>* x, const T* in, i64 in_row, i64 rows, i64 columns) {
+  constexpr int n = kSquare<T>;
   if (rows == n && columns == n) {
 #pragma GCC unroll 16
     for (int i = 0; i < n; i++) __builtin_memcpy(&x[i], in + i * in_row, kRegisterBytes);
@@ -43,17 +56,32 @@ CHAINRULE_INLINE void transpose_square(T* out, i64 out_row, const T* in, i64 in_
       if (i < rows) x[i] = native_load(in + i * in_row, columns);
     }
   }
-  // Each pass moves one bit of an element's row number below its column number; after log2(n) passes they have swapped.
-#pragma GCC unroll 4
-  for (int pass = 1; pass < n; pass *= 2) {
-#pragma GCC unroll 8
-    for (int i = 0; i < n / 2; i++) interleave<native<T>, n>(x[i], x[i + n / 2], &y[2 * i], &y[2 * i + 1]);
-#pragma GCC unroll 16
-    for (int i = 0; i < n; i++) x[i] = y[i];
-  }
+}
+
+// out[j * out_row + i] = in[i * in_row + j] for a square, of which the first `rows` rows and `columns` columns of `in`
+// are read and the rest counts as zero. All kSquare lanes of `columns` rows of out are written.
+template <class T>
+CHAINRULE_INLINE void transpose_square(T* out, i64 out_row, const T* in, i64 in_row, i64 rows, i64 columns) {
+  constexpr int n = kSquare<T>;
+  native<T> x[n];
+  load_square(x, in, in_row, rows, columns);
+  transpose_registers<T>(x);
 #pragma GCC unroll 16
   for (int i = 0; i < n; i++)
     if (i < columns) __builtin_memcpy(out + i * out_row, &x[i], kRegisterBytes);
+}
+
+// The same, but nothing beyond the first `rows` lanes of each row of out is written.
+template <class T>
+CHAINRULE_INLINE void transpose_part(T* out, i64 out_row, const T* in, i64 in_row, i64 rows, i64 columns) {
+  constexpr int n = kSquare<T>;
+  if (rows == n) return transpose_square(out, out_row, in, in_row, rows, columns);
+  native<T> x[n];
+  load_square(x, in, in_row, rows, columns);
+  transpose_registers<T>(x);
+#pragma GCC unroll 16
+  for (int i = 0; i < n; i++)
+    if (i < columns) native_store(out + i * out_row, x[i], rows);
 }
 
 }  // namespace chainrule::CHAINRULE_ISA

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule import random
+from chainrule import kernels, random
 from chainrule.dtypes import as_dtype, check_device, float32, float64, get_default_dtype, int64
 from chainrule.ops.view import sizes
 from chainrule.tensor import Tensor, wrap
@@ -103,7 +103,7 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
     """A new leaf with a copy of ``data``: numbers, nested sequences, an array or a tensor."""
     check_device("tensor", device)
     array = to_array("tensor", data, dtype)
-    return _made(np.array(array, order="C"), requires_grad)
+    return _made(kernels.copy(array), requires_grad)
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
@@ -175,19 +175,19 @@ def _shape(op: str, size: tuple[Any, ...]) -> tuple[int, ...]:
 def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False) -> Tensor:
     """Zeros."""
     check_device("zeros", device)
-    return _made(np.zeros(_shape("zeros", size), _dtype(dtype)), requires_grad)
+    return _made(kernels.full(_shape("zeros", size), 0, _dtype(dtype)), requires_grad)
 
 
 def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False) -> Tensor:
     """Ones."""
     check_device("ones", device)
-    return _made(np.ones(_shape("ones", size), _dtype(dtype)), requires_grad)
+    return _made(kernels.full(_shape("ones", size), 1, _dtype(dtype)), requires_grad)
 
 
 def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False) -> Tensor:
     """Whatever the memory holds."""
     check_device("empty", device)
-    return _made(np.empty(_shape("empty", size), _dtype(dtype)), requires_grad)
+    return _made(kernels.empty(_shape("empty", size), _dtype(dtype)), requires_grad)
 
 
 def full(
@@ -198,7 +198,7 @@ def full(
     value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
     if dtype is None:
         dtype = {"f": get_default_dtype(), "i": int64}.get(np.asarray(value).dtype.kind, np.asarray(value).dtype)
-    return _made(np.full(_shape("full", (tuple(size),)), value, as_dtype(dtype)), requires_grad)
+    return _made(kernels.full(_shape("full", (tuple(size),)), value, as_dtype(dtype)), requires_grad)
 
 
 def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False) -> Tensor:
@@ -218,21 +218,21 @@ def zeros_like(
     input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False, **layout: Any
 ) -> Tensor:
     """Zeros in the shape and dtype of input."""
-    return _made(np.zeros(**_like(input, dtype, device)), requires_grad)
+    return _made(kernels.full(value=0, **_like(input, dtype, device)), requires_grad)
 
 
 def ones_like(
     input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False, **layout: Any
 ) -> Tensor:
     """Ones in the shape and dtype of input."""
-    return _made(np.ones(**_like(input, dtype, device)), requires_grad)
+    return _made(kernels.full(value=1, **_like(input, dtype, device)), requires_grad)
 
 
 def empty_like(
     input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False, **layout: Any
 ) -> Tensor:
     """Whatever the memory holds, in the shape and dtype of input."""
-    return _made(np.empty(**_like(input, dtype, device)), requires_grad)
+    return _made(kernels.empty(**_like(input, dtype, device)), requires_grad)
 
 
 def full_like(
@@ -246,7 +246,7 @@ def full_like(
 ) -> Tensor:
     """One value everywhere, in the shape and dtype of input."""
     value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
-    return _made(np.full(fill_value=value, **_like(input, dtype, device)), requires_grad)
+    return _made(kernels.full(value=value, **_like(input, dtype, device)), requires_grad)
 
 
 # In sequence.

@@ -213,7 +213,7 @@ class Tensor(Math, Shape, Cast, InPlace):
             return memo[id(self)]  # type: ignore[no-any-return]
         result = type(self).__new__(type(self))
         memo[id(self)] = result
-        result._array = self._array.copy()
+        result._array = chainrule.kernels.copy(self._array)
         result._requires_grad = self._requires_grad
         if self._grad is not None:
             result._grad = self._grad.__deepcopy__(memo)

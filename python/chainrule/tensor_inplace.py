@@ -201,10 +201,10 @@ class InPlace:
 
     def fill_(self: Tensor, value: Any) -> Tensor:
         number = value.item() if isinstance(value, chainrule.Tensor) else value
-        return _fill(self, "fill", np.full(self._array.shape, number, self._array.dtype))
+        return _fill(self, "fill", chainrule.kernels.full(self._array.shape, number, self._array.dtype))
 
     def zero_(self: Tensor) -> Tensor:
-        return _fill(self, "zero", np.zeros(self._array.shape, self._array.dtype))
+        return _fill(self, "zero", chainrule.kernels.full(self._array.shape, 0, self._array.dtype))
 
     def fill_diagonal_(self: Tensor, fill_value: float, wrap: bool = False) -> Tensor:
         return _modify(self, "fill_diagonal", chainrule.ops.masked_fill, _diagonal(self, wrap), fill_value)

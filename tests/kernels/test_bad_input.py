@@ -80,6 +80,7 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], type[Exception], bool]] = {
 ANY_SHAPE = [
     "abs",
     "clamp",
+    "copy",
     "erf",
     "erfc",
     "exp",
@@ -116,8 +117,9 @@ POOLS = ["adaptive_avg_pool2d", "avg_pool2d", "max_pool2d"]
 
 # What is a good call all the same: {change: {reason: arguments}}.
 EXEMPT: dict[str, dict[str, list[str]]] = {
+    "float16": {"elements are moved, whatever they mean": ["copy-x", "fill-out"]},
     "rank": {
-        "a function of one array of any shape": [f"{name}-x" for name in ANY_SHAPE],
+        "a function of one array of any shape": [*[f"{name}-x" for name in ANY_SHAPE], "fill-out"],
         "leading dimensions broadcast": [
             f"{name}-{x}" for name in BROADCASTING for x in "ab" if (name, x) != ("pow", "b")
         ]
@@ -126,7 +128,7 @@ EXEMPT: dict[str, dict[str, list[str]]] = {
         "a list of arrays of any shapes": ["total_norm-arrays", "clip_grad_norm-grads", "clip_grad_value-grads"],
     },
     "size": {
-        "a function of one array of any shape": [f"{name}-x" for name in ANY_SHAPE],
+        "a function of one array of any shape": [*[f"{name}-x" for name in ANY_SHAPE], "fill-out"],
         "a list of arrays of any shapes": ["total_norm-arrays", "clip_grad_norm-grads", "clip_grad_value-grads"],
         "images and windows of any size": [f"{name}-x" for name in POOLS]
         + ["conv2d-x", "conv2d-weight", "conv2d_backward_bias-dy", "adaptive_avg_pool2d_backward-dy"]

@@ -44,7 +44,7 @@ class CloneGradient(Function):
 
     @staticmethod
     def forward(ctx: Context, a: Tensor) -> Tensor:
-        return wrap(a._array.copy())
+        return wrap(kernels.copy(a._array))
 
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> Any:
@@ -219,7 +219,7 @@ def _accumulate(tensor: Tensor, gradient: Tensor, create_graph: bool) -> None:
         if create_graph:
             tensor._grad = CloneGradient.apply(gradient) if there is None else AddGradients.apply(there, gradient)
         elif there is None:
-            tensor._grad = wrap(gradient._array if _sole_owner(gradient) else gradient._array.copy())
+            tensor._grad = wrap(gradient._array if _sole_owner(gradient) else kernels.copy(gradient._array))
         elif there._node is None:
             np.add(there._array, gradient._array, out=there._array)
             there._bump()
@@ -286,7 +286,7 @@ def _root_gradients(
         if gradient is None:
             if tensor._array.size != 1:
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
-            gradient = wrap(np.ones_like(tensor._array))
+            gradient = wrap(kernels.full(tensor._array.shape, 1, tensor._array.dtype))
         elif not isinstance(gradient, Tensor):
             raise TypeError(f"{op}: gradients can be either Tensors or None, but got {type(gradient).__name__}")
         elif gradient._array.shape != tensor._array.shape:

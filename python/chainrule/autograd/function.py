@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chainrule import kernels
 from chainrule.autograd.grad_mode import state
 from chainrule.tensor import Tensor, wrap
 
@@ -143,7 +144,7 @@ class Node:
         """One gradient or None per argument of forward, from one per output."""
         if self._materialize_grads and None in [g if g is None else 0 for g in grads]:
             grads = [
-                wrap(np.zeros(shape, dtype)) if g is None else g
+                wrap(kernels.full(shape, 0, dtype)) if g is None else g
                 for g, shape, dtype in zip(grads, self._shapes, self._dtypes, strict=True)
             ]
         result: Any = self._function.backward(self, *grads)

@@ -5,6 +5,7 @@ name and arguments in :mod:`chainrule.reference`. Inputs may be any views; outpu
 """
 
 from chainrule.kernels.conv import *  # noqa: F403
+from chainrule.kernels.copy import *  # noqa: F403
 from chainrule.kernels.elementwise import *  # noqa: F403
 from chainrule.kernels.embedding import *  # noqa: F403
 from chainrule.kernels.loss import *  # noqa: F403

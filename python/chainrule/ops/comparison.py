@@ -9,6 +9,7 @@ import numpy as np
 
 from chainrule.autograd import Context, Function
 from chainrule.ops.joining import number_like, promote
+from chainrule.ops.memory import zeros
 from chainrule.ops.view import dimension
 from chainrule.tensor import Tensor, wrap
 
@@ -160,7 +161,7 @@ class Step(Function):
 
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> Any:
-        return wrap(np.zeros_like(dy._array)), None
+        return wrap(zeros(dy.shape, dy.dtype)), None
 
 
 def floor(input: Tensor) -> Tensor:

@@ -181,7 +181,7 @@ class PowNumber(Function):
         (x,) = ctx.saved_tensors
         p = ctx.p
         if p == 0:
-            return wrap(np.zeros(dy.shape, dy.dtype)), None
+            return wrap(kernels.full(dy.shape, 0, dy.dtype)), None
         factor = x if p == 2 else PowNumber.apply(x, p - 1)
         return Mul.apply(dy, factor if p == 1 else Mul.apply(factor, p)), None
 

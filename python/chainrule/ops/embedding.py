@@ -46,4 +46,4 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
         if not -rows <= padding_idx < rows:
             raise ValueError(f"embedding: padding_idx {padding_idx} must be within num_embeddings, here {rows}")
         padding_idx %= rows
-    return Embedding.apply(weight, input._array.copy(), padding_idx)  # type: ignore[no-any-return]
+    return Embedding.apply(weight, kernels.copy(input._array), padding_idx)  # type: ignore[no-any-return]

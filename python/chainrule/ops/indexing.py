@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from chainrule import kernels
 from chainrule.autograd import Context, Function
 from chainrule.ops.inplace import check_history, check_writable
+from chainrule.ops.memory import write
 from chainrule.ops.view import Slice, broadcast_tensors, broadcast_to, dimension, ravel, unbroadcast, view_of
 from chainrule.tensor import Tensor, wrap
 
@@ -72,7 +74,7 @@ class SetItem(Function):
     @staticmethod
     def forward(ctx: Context, x: Tensor, value: Tensor, index: Index) -> Tensor:
         ctx.index, ctx.value = index, (value._array.shape, value._array.dtype)
-        x._array[index] = value._array
+        _write(x._array, index, value._array)
         x._bump()
         ctx.mark_dirty(x)
         return x
@@ -93,8 +95,11 @@ class ZeroAt(Function):
     @staticmethod
     def forward(ctx: Context, x: Tensor, index: Index) -> Tensor:
         ctx.index = index
-        y = x._array.copy()
-        y[index] = 0
+        y = kernels.copy(x._array)
+        if is_basic(index):
+            kernels.fill(y[index], 0)
+        else:
+            y[index] = 0
         return wrap(y)
 
     @staticmethod
@@ -248,11 +253,11 @@ def _check_fits(shape: tuple[int, ...], place: tuple[int, ...]) -> None:
 
 
 def _write(array: Array, index: Index, values: Array) -> None:
-    try:
+    _check_fits(values.shape, array[index].shape)
+    if is_basic(index):
+        write(array[index], values)
+    else:
         array[index] = values
-    except ValueError:
-        _check_fits(values.shape, array[index].shape)
-        raise
 
 
 # By name.
@@ -325,7 +330,7 @@ class ScatterInto(Function):
     @staticmethod
     def forward(ctx: Context, x: Tensor, src: Tensor, index: Index, add: bool) -> Tensor:
         ctx.index, ctx.add = index, add
-        y = x._array.copy()
+        y = kernels.copy(x._array)
         if add:
             add_at(y, index, src._array)
         else:
@@ -341,7 +346,7 @@ class ScatterInto(Function):
 def _source(op: str, input: Tensor, index: Tensor, src: Tensor | float) -> Tensor:
     shape = index.shape
     if not isinstance(src, Tensor):
-        return wrap(np.full(shape, src, input._array.dtype))
+        return wrap(kernels.full(shape, src, input._array.dtype))
     if src._array.dtype != input._array.dtype:
         raise RuntimeError(f"{op}: argument 'src' is {src.dtype}, want {input.dtype} as input")
     if src._array.ndim != len(shape) or any(n > m for n, m in zip(shape, src.shape, strict=True)):
@@ -409,7 +414,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
             f"masked_fill only supports a 0-dimensional value tensor, but got tensor with {value._array.ndim} "
             "dimension(s)."
         )
-    return MaskedFill.apply(input, mask._array.copy(), value)  # type: ignore[no-any-return]
+    return MaskedFill.apply(input, kernels.copy(mask._array), value)  # type: ignore[no-any-return]
 
 
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
@@ -461,7 +466,7 @@ class Reverse(Function):
     @staticmethod
     def forward(ctx: Context, x: Tensor, index: Index) -> Tensor:
         ctx.index = index
-        return wrap(x._array[index].copy())
+        return wrap(kernels.copy(x._array[index]))
 
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> Any:
@@ -472,11 +477,29 @@ class Roll(Function):
     @staticmethod
     def forward(ctx: Context, x: Tensor, shifts: tuple[int, ...], dims: tuple[int, ...] | None) -> Tensor:
         ctx.args = tuple(-s for s in shifts), dims
-        return wrap(np.roll(x._array, shifts if dims is not None else shifts[0], dims))
+        if dims is None:
+            return wrap(_rolled(x._array.reshape(-1), shifts[0], 0).reshape(x._array.shape))
+        y = x._array
+        for shift, dim in zip(shifts, dims, strict=True):
+            y = _rolled(y, shift, dim)
+        return wrap(y)
 
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> Any:
         return Roll.apply(dy, *ctx.args), None, None
+
+
+def _rolled(x: Array, shift: int, dim: int) -> Array:
+    """A copy whose entries along ``dim`` have moved on by ``shift``."""
+    y = kernels.empty(x.shape, x.dtype)
+    before: Index = (slice(None),) * dim
+    n = x.shape[dim] if x.ndim else 1
+    cut = n - shift % n if n else 0
+    if not x.ndim:
+        return kernels.copy(x)
+    kernels.copy(x[(*before, slice(cut, None))], y[(*before, slice(0, n - cut))])
+    kernels.copy(x[(*before, slice(0, cut))], y[(*before, slice(n - cut, None))])
+    return y
 
 
 def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Tensor:

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from chainrule import kernels
 from chainrule.autograd import Context, Function
 from chainrule.autograd.grad_mode import state
+from chainrule.ops.memory import write, zeros
 from chainrule.ops.view import replay, unbroadcast
 from chainrule.tensor import Tensor, Version, wrap
 
@@ -44,8 +46,8 @@ class ZeroRegion(Function):
     @staticmethod
     def forward(ctx: Context, x: Tensor, views: Views) -> Tensor:
         ctx.views = views
-        y = wrap(np.array(x._array, order="C"))
-        replay(y, views)._array[...] = 0
+        y = wrap(kernels.copy(x._array))
+        kernels.fill(replay(y, views)._array, 0)
         return y
 
     @staticmethod
@@ -59,15 +61,15 @@ class CopyInto(Function):
     @staticmethod
     def forward(ctx: Context, old: Tensor, source: Tensor) -> Tensor:
         ctx.source = source._array.shape, source._array.dtype
-        y = np.empty(old._array.shape, old._array.dtype)
-        np.copyto(y, source._array, casting="unsafe")
+        y = kernels.empty(old._array.shape, old._array.dtype)
+        write(y, source._array)
         return wrap(y)
 
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> Any:
         shape, dtype = ctx.source
         source = unbroadcast(dy, shape).to(dtype) if ctx.needs_input_grad[1] else None
-        return wrap(np.zeros_like(dy._array)) if ctx.needs_input_grad[0] else None, source
+        return wrap(zeros(dy.shape, dy.dtype)) if ctx.needs_input_grad[0] else None, source
 
 
 class Forget(Function):
@@ -79,7 +81,7 @@ class Forget(Function):
 
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> Any:
-        return wrap(np.zeros_like(dy._array)), None
+        return wrap(zeros(dy.shape, dy.dtype)), None
 
 
 def check_writable(array: np.ndarray[Any, Any]) -> None:
@@ -133,7 +135,7 @@ def modify(x: Tensor, name: str, function: Callable[..., Tensor], *args: Any, **
         result = result.to(x._array.dtype)
     if recorded and sys.getrefcount(old) > _UNSAVED:
         _keep(old)
-    np.copyto(x._array, result._array)
+    write(x._array, result._array)
     x._bump()
     if recorded:
         assert result._node is not None
@@ -145,7 +147,7 @@ def _keep(old: Tensor) -> None:
     """Gives a saved tensor memory of its own, at the version at which it was saved."""
     version = Version()
     version.value = old._version
-    old._array, old._counter = old._array.copy(), version
+    old._array, old._counter = kernels.copy(old._array), version
 
 
 def _probe() -> int:
@@ -177,6 +179,6 @@ def copy_into(x: Tensor, source: Any) -> Tensor:
     if state.enabled and (x._wants_grad() or given._wants_grad()):
         return modify(x, "copy", CopyInto.apply, given)
     check_writable(x._array)
-    np.copyto(x._array, given._array, casting="unsafe")
+    write(x._array, given._array)
     x._bump()
     return x

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule import kernels
 from chainrule.autograd import Context, Function
 from chainrule.dtypes import get_default_dtype
 from chainrule.ops.indexing import index_select, nonzero
@@ -48,7 +49,13 @@ class Cat(Function):
         arrays = [x._array for x in tensors]
         shape = list(arrays[0].shape)
         shape[dim] = sum(ctx.sizes)
-        return wrap(np.concatenate(arrays, dim, out=np.empty(shape, np.result_type(*arrays))))
+        y = kernels.empty(shape, arrays[0].dtype)
+        end = 0
+        for array, size in zip(arrays, ctx.sizes, strict=True):
+            start, end = end, end + size
+            place: Any = (*[slice(None)] * dim, slice(start, end), ...)
+            kernels.copy(array, y[place])
+        return wrap(y)
 
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> Any:
@@ -170,7 +177,7 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
         raise RuntimeError(
             f"where: shapes {list(condition.shape)}, {list(x.shape)} and {list(y.shape)} don't broadcast"
         ) from None
-    return Where.apply(condition._array.copy(), x, y)
+    return Where.apply(kernels.copy(condition._array), x, y)
 
 
 def number_like(number: Any, tensor: Tensor) -> Tensor:

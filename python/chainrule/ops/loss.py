@@ -117,7 +117,7 @@ def nll_loss(
     safe = np.where(counts, labels, 0)
     w = (np.ones(x.shape[axis], x.dtype) if weight is None else weight._array)[safe] * counts
     picked = ops.squeeze(ops.gather(input, axis, wrap(np.expand_dims(safe, axis))), axis)
-    losses = -ops.where(wrap(counts), picked, wrap(np.zeros((), x.dtype))) * wrap(w.astype(x.dtype))
+    losses = -ops.where(wrap(np.asarray(counts)), picked, wrap(np.zeros((), x.dtype))) * wrap(w.astype(x.dtype))
     if reduction != "mean":
         return _reduced(losses, reduction)
     return ops.sum(losses) / wrap(np.asarray(np.sum(w), x.dtype))

@@ -162,7 +162,7 @@ class Flat(Function):
 
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> Any:
-        return (None, *[None if kind is None else wrap(np.zeros(*kind)) for kind in ctx.kinds])
+        return (None, *[None if kind is None else wrap(kernels.full(kind[0], 0, kind[1])) for kind in ctx.kinds])
 
 
 def flat(result: Tensor, *sources: Any) -> Tensor:

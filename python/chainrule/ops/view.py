@@ -13,6 +13,7 @@ import numpy as np
 from chainrule import kernels
 from chainrule.autograd import Context, Function
 from chainrule.autograd.grad_mode import state
+from chainrule.ops.memory import reshaped_view, zeros
 from chainrule.tensor import Tensor, wrap
 
 __all__ = [
@@ -47,7 +48,8 @@ class Reshape(Function):
     @staticmethod
     def forward(ctx: Context, x: Tensor, shape: tuple[int, ...]) -> Tensor:
         ctx.shape = x._array.shape
-        return wrap(x._array.reshape(shape))
+        view = reshaped_view(x._array, shape)
+        return wrap(kernels.copy(x._array).reshape(shape) if view is None else view)
 
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> Any:
@@ -119,8 +121,8 @@ class SliceGradient(Function):
     @staticmethod
     def forward(ctx: Context, dy: Tensor, index: Index, shape: tuple[int, ...]) -> Tensor:
         ctx.index = index
-        dx = np.zeros(shape, dy._array.dtype)
-        dx[index] = dy._array
+        dx = zeros(shape, dy._array.dtype)
+        kernels.copy(dy._array, dx[index])
         return wrap(dx)
 
     @staticmethod
@@ -143,8 +145,8 @@ class DiagonalGradient(Function):
     @staticmethod
     def forward(ctx: Context, dy: Tensor, args: tuple[int, int, int], shape: tuple[int, ...]) -> Tensor:
         ctx.args = args
-        dx = np.zeros(shape, dy._array.dtype)
-        _diagonal(dx, *args)[...] = dy._array
+        dx = zeros(shape, dy._array.dtype)
+        kernels.copy(dy._array, _diagonal(dx, *args))
         return wrap(dx)
 
     @staticmethod
@@ -155,7 +157,7 @@ class DiagonalGradient(Function):
 class Clone(Function):
     @staticmethod
     def forward(ctx: Context, x: Tensor) -> Tensor:
-        return wrap(x._array.copy())
+        return wrap(kernels.copy(x._array))
 
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> Any:
@@ -238,7 +240,7 @@ def reshape(input: Tensor, shape: Sequence[int]) -> Tensor:
     """The elements in C order under another shape: a view where possible, else a copy. One size may be -1."""
     array = input._array
     new = _inferred("reshape", tuple(shape), array.size)
-    if array.flags.c_contiguous or np.may_share_memory(array, array.reshape(new)):
+    if reshaped_view(array, new) is not None:
         return view_of(input, Reshape, new)
     return Reshape.apply(input, new)  # type: ignore[no-any-return]
 
@@ -247,7 +249,7 @@ def view(input: Tensor, shape: Sequence[int]) -> Tensor:
     """As :func:`reshape`, but refuses where that would copy."""
     array = input._array
     new = _inferred("view", tuple(shape), array.size)
-    if not array.flags.c_contiguous and not np.may_share_memory(array, array.reshape(new)):
+    if reshaped_view(array, new) is None:
         raise RuntimeError(
             "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
             "contiguous subspaces). Use .reshape(...) instead."

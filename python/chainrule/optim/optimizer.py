@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule import kernels
 from chainrule.autograd.grad_mode import enable_grad
 from chainrule.tensor import Handle, Tensor, wrap
 
@@ -182,7 +183,7 @@ def arrays(states: list[dict[str, Any]], name: str) -> list[Array]:
 
 
 def zeros_like(param: Tensor) -> Tensor:
-    return wrap(np.zeros(param._array.shape, param._array.dtype))
+    return wrap(kernels.full(param._array.shape, 0, param._array.dtype))
 
 
 def number(value: Any) -> float:
@@ -207,4 +208,4 @@ def _loaded(param: Tensor, index: Any, name: str, value: Any) -> Any:
         raise ValueError(
             f"loaded state dict has {name!r} of shape {value.shape} for parameter {index!r} of shape {param.shape}"
         )
-    return wrap(np.array(value, param.dtype, order="C"))
+    return wrap(kernels.copy(value.astype(param.dtype, copy=False)))
