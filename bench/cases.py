@@ -556,7 +556,41 @@ def embeddings() -> list[Case]:
     ]
 
 
+def attentions() -> list[Case]:
+    """Causal attention; nanoGPT's shape first."""
+
+    def torch_attention(t: Any, q: Any, k: Any, v: Any, is_causal: bool) -> Any:
+        return t.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=is_causal)
+
+    def jax_attention(j: Any, q: Any, k: Any, v: Any, is_causal: bool) -> Any:
+        rows_first = [x.swapaxes(1, 2) for x in (q, k, v)]
+        return j.nn.dot_product_attention(*rows_first, is_causal=is_causal).swapaxes(1, 2)
+
+    def torch_gradients(t: Any, dout: Any, q: Any, k: Any, v: Any, out: Any, lse: Any, is_causal: bool) -> Any:
+        backward = t.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+        return list(backward(dout, q, k, v, out, lse, 0.0, is_causal))
+
+    def saved(shape: tuple[int, ...]) -> Args:
+        def make(rng: np.random.Generator) -> tuple[Any, ...]:
+            dout, q, k, v = shaped(*4 * [shape])(rng)
+            return dout, q, k, v, *kernels.attention(q, k, v, True), True
+
+        return make
+
+    found = []
+    for shape in ((12, 4, 64, 32), (4, 8, 512, 64)):
+        b, h, n, d = shape
+        work, label = 2.0 * b * h * n * n * d, f"{b}x{h}x{n}x{d}, causal"  # half of the scores are masked
+        peers = {"torch": torch_attention, "jax": jax_attention}
+        found += [
+            Case("attention", label, shaped(*3 * [shape], True), {}, peers, work, results=1),
+            Case("attention_backward", label, saved(shape), {}, {"torch": torch_gradients}, 2.5 * work),
+        ]
+    return found
+
+
 CASES = [
+    *attentions(),
     *(*products(), *convolutions(), *pools(), *elementwise(), *reductions(), *softmaxes(), *losses()),
     *(*normalisations(), *embeddings(), *copies(), *optimizers(), *randoms()),
 ]

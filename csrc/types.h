@@ -62,4 +62,18 @@ struct Conv2d {
   Window2d window;
 };
 
+// Elements from one batch, head and row to the next of an array (batch, heads, rows, columns); columns are contiguous.
+struct HeadStrides {
+  i64 batch, head, row;
+};
+
+// Attention of (batch, heads) heads: each query and key has `depth` elements, each value `width`. causal: query i sees
+// keys 0 to i.
+struct Attention {
+  i64 batch, heads, queries, keys, depth, width;
+  bool causal;
+  HeadStrides q, k, v, out;      // of the arrays of those names
+  HeadStrides dq, dk, dv, dout;  // in the backward pass
+};
+
 }  // namespace chainrule

@@ -28,6 +28,19 @@ def amax(x: object, axis: object = None, keepdims: bool = False) -> numpy.typing
 def amin(x: object, axis: object = None, keepdims: bool = False) -> numpy.typing.NDArray[typing.Any]: ...
 def argmax(x: object, axis: object = None, keepdims: bool = False) -> numpy.typing.NDArray[typing.Any]: ...
 def argmin(x: object, axis: object = None, keepdims: bool = False) -> numpy.typing.NDArray[typing.Any]: ...
+def attention(
+    query: object, key: object, value: object, is_causal: bool = False, scale: float | int | None = None
+) -> tuple[typing.Any, ...]: ...
+def attention_backward(
+    dout: object,
+    query: object,
+    key: object,
+    value: object,
+    out: object,
+    lse: object,
+    is_causal: bool = False,
+    scale: float | int | None = None,
+) -> tuple[typing.Any, ...]: ...
 def avg_pool2d(
     x: object,
     kernel_size: object,

@@ -138,7 +138,7 @@ EXEMPT: dict[str, dict[str, list[str]]] = {
             "embedding-index",
             "embedding_backward-dy",
         ],
-        "any number of columns": ["matmul-b"],
+        "any number of columns": ["matmul-b", "attention-value"],
     },
     "mixed": {
         "labels become probabilities, refused by shape": ["cross_entropy-target", "cross_entropy_backward-target"],

@@ -53,6 +53,9 @@ BUILTIN = {
     "hardtanh_": "(input, min_val=-1., max_val=1.)",
     "softplus": "(input, beta=1, threshold=20)",
     "one_hot": "(tensor, num_classes=-1)",
+    "scaled_dot_product_attention": (
+        "(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False)"
+    ),
 }
 NEWER = {"mse_loss": {"weight"}, "l1_loss": {"weight"}}  # arguments of PyTorch's latest release
 

@@ -291,7 +291,22 @@ LAYERS: dict[str, Case] = {
     ),
 }
 
-CASES: dict[str, Case] = {**ELEMENTWISE, **SHAPES, **REDUCTIONS, **PRODUCTS, **LAYERS}
+attention = ops.scaled_dot_product_attention
+SEQUENCES: dict[str, Case] = {
+    "attention": Case(attention, (normal(1, 2, 3, 2), normal(1, 2, 4, 2), normal(1, 2, 4, 3))),
+    "attention, causal": Case(
+        lambda q, k, v: attention(q, k, v, is_causal=True, scale=0.7), (normal(3, 2), normal(3, 2), normal(3, 1))
+    ),
+    "attention broadcast": Case(attention, (normal(2, 2, 2, 2), normal(2, 1, 3, 2), normal(3, 2))),
+    "attention with a mask": Case(
+        lambda q, k, v: attention(q, k, v, attn_mask=MASK), (normal(2, 2), normal(3, 2), normal(3, 2))
+    ),
+    "attention with a learned mask": Case(
+        lambda q, k, v, m: attention(q, k, v, attn_mask=m), (normal(2, 2), normal(3, 2), normal(3, 2), normal(2, 3))
+    ),
+}
+
+CASES: dict[str, Case] = {**ELEMENTWISE, **SHAPES, **REDUCTIONS, **PRODUCTS, **LAYERS, **SEQUENCES}
 
 # Functions of chainrule.ops that can't be in the table, and why.
 EXEMPT = {

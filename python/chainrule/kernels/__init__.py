@@ -4,6 +4,7 @@ Every function takes and returns NumPy arrays (float32 or float64), checks its a
 name and arguments in :mod:`chainrule.reference`. Inputs may be any views; outputs are fresh and C-contiguous.
 """
 
+from chainrule.kernels.attention import *  # noqa: F403
 from chainrule.kernels.conv import *  # noqa: F403
 from chainrule.kernels.copy import *  # noqa: F403
 from chainrule.kernels.elementwise import *  # noqa: F403

@@ -37,6 +37,7 @@ __all__ = [
     "relu",
     "relu6",
     "relu_",
+    "scaled_dot_product_attention",
     "sigmoid",
     "silu",
     "softmax",
@@ -263,6 +264,28 @@ def layer_norm(
 ) -> Tensor:
     """Normalises the last dimensions, those of ``normalized_shape``, then scales and shifts."""
     return ops.layer_norm(input, normalized_shape, weight, bias, eps)
+
+
+# ---------------------------------------------------------------- attention
+
+
+def scaled_dot_product_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """softmax(``scale`` query key^T + mask) value for (..., rows, columns); ``scale`` is 1 / sqrt(columns) of query.
+
+    A boolean ``attn_mask`` is True where a key takes part, a floating one is added; with ``is_causal`` query i sees
+    keys 0 to i. A query that sees no key gets 0. ``dropout_p`` applies whenever it isn't 0. Without mask and dropout
+    one fused kernel does it, and no (queries, keys) matrix is made.
+    """
+    return ops.scaled_dot_product_attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
 
 
 # ---------------------------------------------------------------- losses

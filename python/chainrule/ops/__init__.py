@@ -4,6 +4,7 @@ CAUTION: some families are called as one of their functions; ``ops.matmul`` is t
 """
 
 from chainrule.ops.activation import *  # noqa: F403
+from chainrule.ops.attention import *  # noqa: F403
 from chainrule.ops.comparison import *  # noqa: F403
 from chainrule.ops.conv import *  # noqa: F403
 from chainrule.ops.elementwise import *  # noqa: F403

@@ -3,6 +3,7 @@
 They are the oracle of the tests (run in float64) and the specification to read; they aren't fast.
 """
 
+from chainrule.reference.attention import *  # noqa: F403
 from chainrule.reference.conv import *  # noqa: F403
 from chainrule.reference.copy import *  # noqa: F403
 from chainrule.reference.elementwise import *  # noqa: F403

@@ -1,0 +1,140 @@
+// Blocks of attention: kTile keys by kTile queries of scores x[j][i], one query per lane, so that maxima and sums over
+// keys run down the lanes. Rows of a block are kTile elements apart.
+#pragma once
+#include "gemm.h"
+#include "vmath.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+// Keys are taken in tiles of this many: part of what attention means, like kBlockK (docs/numerics.md). So are queries
+// in the sums over them.
+constexpr i64 kTile = 64;
+// On the diagonal of a causal block whole groups of keys that no query of a group sees are left out.
+constexpr i64 kGroup = 32;
+
+// Rows of a block: queries and keys in it, and whether it lies on a causal diagonal (its first query is its first key).
+struct Block {
+  i64 queries, keys;
+  bool diagonal;
+};
+CHAINRULE_INLINE Block block_at(const Attention& a, i64 query, i64 key) {
+  return {at_most(kTile, a.queries - query), at_most(kTile, a.keys - key), a.causal && query == key};
+}
+// Tiles of keys at or past this one are seen by no query of the tile that begins at `query`.
+CHAINRULE_INLINE i64 keys_end(const Attention& a, i64 query) { return a.causal ? at_most(a.keys, query + 1) : a.keys; }
+
+// f(begin, end, from): queries [from, queries) see keys [begin, end).
+template <class F>
+CHAINRULE_INLINE void each_key_group(const Block& b, F&& f) {
+  if (!b.diagonal) return f(0, b.keys, 0);
+  f(0, at_most(b.keys, kGroup), 0);
+  if (b.keys > kGroup && b.queries > kGroup) f(kGroup, b.keys, kGroup);
+}
+// f(begin, end, keys): queries [begin, end) see keys [0, keys).
+template <class F>
+CHAINRULE_INLINE void each_query_group(const Block& b, F&& f) {
+  if (!b.diagonal) return f(0, b.queries, b.keys);
+  f(0, at_most(b.queries, kGroup), at_most(b.keys, kGroup));
+  if (b.queries > kGroup) f(kGroup, b.queries, b.keys);
+}
+
+// Operands of a product's rows that need no packing: rows of a block, and a matrix that lies transposed.
+template <class T>
+struct BlockRows {
+  const T* data;
+  CHAINRULE_INLINE T operator()(i64 r, i64 k) const { return data[r * kTile + k]; }
+  CHAINRULE_INLINE BlockRows from(i64 row) const { return {data + row * kTile}; }
+};
+template <class T>
+struct ColumnsAsRows {
+  const T* data;
+  i64 ld;
+  CHAINRULE_INLINE T operator()(i64 r, i64 k) const { return data[r + k * ld]; }
+  CHAINRULE_INLINE ColumnsAsRows from(i64 row) const { return {data + row, ld}; }
+};
+
+// c = or += a b, depth <= kTile. b's rows are readable to the next whole vec of columns.
+template <class T, class A>
+CHAINRULE_INLINE void block_product(T* c, i64 ldc, i64 rows, i64 columns, bool add, A a, const T* b, i64 ldb,
+                                    i64 depth) {
+  const i64 tiles = ceil_div(rows, i64(kTileRows));
+  for (i64 t = 0; t < tiles; t++) {
+    const i64 first = t * rows / tiles, count = (t + 1) * rows / tiles - first;
+    for (i64 j = 0; j < columns; j += kPanel<T>)
+      tile_product(c + first * ldc + j, ldc, count, at_most(kPanel<T>, columns - j), add, a.from(first), b + j, ldb,
+                   depth);
+  }
+}
+
+// x[j][i] = the dot product of row j of `rows` and column i of `columns` (depth, kTile), wherever query i may see key
+// j; to the next whole vec of queries.
+template <class T>
+void dot_products(T* x, const Block& b, const T* rows, i64 ld, const T* columns, i64 depth, T* tile) {
+  const i64 end_column = round_up(b.queries, vec<T>::size);
+  each_key_group(b, [&](i64 begin, i64 end, i64 from) {
+    const i64 tiles = ceil_div(end - begin, i64(kTileRows));
+    for (i64 t = 0; t < tiles; t++) {
+      const i64 first = begin + t * (end - begin) / tiles, count = begin + (t + 1) * (end - begin) / tiles - first;
+      for (i64 d = 0; d < depth; d += kBlockK) {
+        const i64 terms = at_most(kBlockK, depth - d);
+        PlainRows<T>{rows, ld}.pack(tile, first, count, d, terms);
+        for (i64 i = from; i < end_column; i += kPanel<T>)
+          tile_product(x + first * kTile + i, kTile, count, at_most(kPanel<T>, end_column - i), d > 0, ByRow<T>{tile},
+                       columns + d * kTile + i, kTile, terms);
+      }
+    }
+  });
+}
+
+// to[d][i] = from[i][d] for `rows` rows, zeros after them up to a whole vec; to's rows are kTile elements apart.
+template <class T>
+void load_transposed(T* to, const T* from, i64 ld, i64 rows, i64 columns) {
+  for (i64 i = 0; i < round_up(rows, vec<T>::size); i += kSquare<T>)
+    for (i64 d = 0; d < columns; d += kSquare<T>)
+      transpose_square(to + d * kTile + i, kTile, from + i * ld + d, ld,
+                       at_least(i64(0), at_most(i64(kSquare<T>), rows - i)), at_most(i64(kSquare<T>), columns - d));
+}
+
+// to[i][d] = from[d][i]; from's rows are kTile elements apart.
+template <class T>
+void store_transposed(T* to, i64 ld, const T* from, i64 rows, i64 columns) {
+  constexpr i64 kSide = kSquare<T>;
+  T square[kSide * kSide];
+  for (i64 i = 0; i < rows; i += kSide)
+    for (i64 d = 0; d < columns; d += kSide) {
+      const i64 high = at_most(kSide, rows - i), wide = at_most(kSide, columns - d);
+      T* const out = to + i * ld + d;
+      if (wide == kSide) {
+        transpose_square(out, ld, from + d * kTile + i, kTile, kSide, high);
+        continue;
+      }
+      transpose_square(square, kSide, from + d * kTile + i, kTile, wide, high);
+      for (i64 r = 0; r < high; r++) store(out + r * ld, load(square + r * kSide, wide), wide);
+    }
+}
+
+// Rows copied one after another, each to a whole vec with zeros.
+template <class T>
+void load_rows(T* to, const T* from, i64 ld, i64 rows, i64 columns) {
+  const i64 ldto = round_up(columns, vec<T>::size);
+  for (i64 r = 0; r < rows; r++)
+    each_vec<T>(0, columns, [&](i64 d, auto lanes) { store(to + r * ldto + d, load(from + r * ld + d, lanes)); });
+}
+
+// Lanes in which the query i is before the key j.
+template <class T>
+CHAINRULE_INLINE mask<T> before(i64 i, i64 j) {
+  using I = typename int_of<T>::type;
+  constexpr I lanes[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return load(lanes) < vec<I>(I(j - i));
+}
+
+// e^x for x that are hardly above 0: as exp(), but 0 where that is denormal, which saves a step of the scaling.
+template <class T>
+CHAINRULE_INLINE vec<T> exp_of_score(vec<T> x) {
+  constexpr T kLeast = sizeof(T) == 4 ? T(-87.3) : T(-708.3);
+  const ExpParts<T> e = exp_parts(max(vec<T>(kLeast), min(vec<T>(ExpRange<T>::most), x)));
+  return select<T>(x < kLeast, vec<T>(0), (e.tail + T(1)) * power_of_two<T>(e.n));
+}
+
+}  // namespace chainrule::CHAINRULE_ISA
