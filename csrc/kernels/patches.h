@@ -62,32 +62,6 @@ CHAINRULE_INLINE void copy_tap(T* to, i64 to_next, const T* plane, i64 plane_nex
     copy_runs<T, 0>(to, to_next, from, plane_next, count, n, inside, view.step_x);
 }
 
-// B of a product: element (k, j) is position j of one image, k = (channel, ty, tx).
-template <class T>
-struct Patches {
-  const T* data;  // the first channel's plane
-  View view;
-
-  const T* panel(T* packed, i64 column, i64 columns, i64 k, i64 depth, i64* stride) const {
-    *stride = kPanel<T>;
-    const i64 taps = view.taps(), plane = view.h * view.w;
-    if (columns < kPanel<T>)
-      for (i64 i = 0; i < depth * kPanel<T>; i += vec<T>::size) store(packed + i, vec<T>(0));
-    for (i64 done = 0; done < columns;) {
-      const i64 v = (column + done) / view.columns, u = (column + done) % view.columns;
-      const i64 n = at_most(view.columns - u, columns - done);
-      for (i64 t = 0; t < at_most(taps, k + depth); t++) {
-        // The channels c with c * taps + t in [k, k + depth).
-        const i64 first = k > t ? ceil_div(k - t, taps) : 0, last = ceil_div(k + depth - t, taps);
-        copy_tap(packed + (first * taps + t - k) * kPanel<T> + done, taps * kPanel<T>, data + first * plane, plane,
-                 last - first, view, v, u, t / view.kw, t % view.kw, n);
-      }
-      done += n;
-    }
-    return packed;
-  }
-};
-
 // A of a product: element (i, k) is position k % positions of image k / positions, i = (channel, ty, tx).
 template <class T>
 struct PatchRows {

@@ -12,6 +12,9 @@ constexpr bool kHasFma = true;
 // GEMM register tile, in rows by vecs. Of 16 registers: 6 x 1 x 2 accumulators, 2 for B, 1 for A's broadcast.
 constexpr int kTileRows = 6;
 constexpr int kTileVecs = 1;
+// Convolution's register tile (conv_planes.h), in channels by vecs of positions: 6 x 1 x 2 accumulators, 2 for positions, 1 for a weight's broadcast, of 16.
+constexpr int kConvRows = 6;
+constexpr int kConvVecs = 1;
 
 CHAINRULE_INLINE __m256 native_fma(__m256 a, __m256 b, __m256 c) { return _mm256_fmadd_ps(a, b, c); }
 CHAINRULE_INLINE __m256d native_fma(__m256d a, __m256d b, __m256d c) { return _mm256_fmadd_pd(a, b, c); }

@@ -12,6 +12,9 @@ constexpr bool kHasFma = true;
 // GEMM register tile, in rows by vecs. Of 32 registers: 14 x 2 accumulators, 2 for B, A broadcast from memory.
 constexpr int kTileRows = 14;
 constexpr int kTileVecs = 2;
+// Convolution's register tile (conv_planes.h), in channels by vecs of positions: 8 x 3 accumulators, 3 for positions, 1 for a weight's broadcast, of 32.
+constexpr int kConvRows = 8;
+constexpr int kConvVecs = 3;
 
 CHAINRULE_INLINE __m512 native_fma(__m512 a, __m512 b, __m512 c) { return _mm512_fmadd_ps(a, b, c); }
 CHAINRULE_INLINE __m512d native_fma(__m512d a, __m512d b, __m512d c) { return _mm512_fmadd_pd(a, b, c); }

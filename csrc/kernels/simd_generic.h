@@ -11,6 +11,9 @@ constexpr bool kHasFma = false;
 // GEMM register tile, in rows by vecs, for 16 registers of 16 bytes: 2 x 1 x 4 accumulators, 4 for B, 1 for A.
 constexpr int kTileRows = 2;
 constexpr int kTileVecs = 1;
+// Convolution's register tile (conv_planes.h), in channels by vecs of positions: 2 x 1 x 4 accumulators, 4 for positions, 1 for a weight, of 16.
+constexpr int kConvRows = 2;
+constexpr int kConvVecs = 1;
 
 template <class V>
 CHAINRULE_INLINE V native_fma(V a, V b, V c) {

@@ -12,6 +12,9 @@ constexpr bool kHasFma = true;
 // GEMM register tile, in rows by vecs. Of 32 registers: 6 x 1 x 4 accumulators, 4 for B, 2 for A.
 constexpr int kTileRows = 6;
 constexpr int kTileVecs = 1;
+// Convolution's register tile (conv_planes.h), in channels by vecs of positions: 6 x 1 x 4 accumulators, 4 for positions, 1 for a weight, of 32.
+constexpr int kConvRows = 6;
+constexpr int kConvVecs = 1;
 
 CHAINRULE_INLINE float32x4_t native_fma(float32x4_t a, float32x4_t b, float32x4_t c) { return vfmaq_f32(c, a, b); }
 CHAINRULE_INLINE float64x2_t native_fma(float64x2_t a, float64x2_t b, float64x2_t c) { return vfmaq_f64(c, a, b); }

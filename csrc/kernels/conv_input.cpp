@@ -1,0 +1,262 @@
+// conv2d_backward_input: dx[n, c, iy, ix] = sum over o, ky, kx of w[o, c, ky, kx] dy[n, o, v, u], as in conv.cpp.
+//
+// With strides, the pixels of dx fall into phases, one for each residue of their row and column: each is a convolution
+// of stride 1 over dy with its own taps.
+#include "conv_planes.h"
+#include "conv_sizes.h"
+#include "transpose.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+namespace {
+
+// With stride s, the rows iy = phase, phase + s, ... of dx see every `step`-th tap from `first` on, and dy's rows one
+// apart: an axis falls into s phases, each a convolution of stride 1 over dy with its own taps.
+struct Phase {
+  i64 count;              // positions
+  i64 taps, first, step;  // ky = first + j * step
+  i64 offset, delta;      // dy's row for position u and tap j: u + offset + j * delta
+};
+
+CHAINRULE_INLINE Phase phase_of(i64 phase, i64 size, i64 kernel, i64 stride, i64 pad, i64 dilation) {
+  i64 a = stride, b = dilation;
+  while (b) {
+    const i64 rest = a % b;
+    a = b;
+    b = rest;
+  }
+  Phase p{ceil_div(size - phase, stride), 0, 0, stride / a, 0, -(dilation / a)};
+  for (i64 k = 0; k < at_most(kernel, p.step); k++)
+    if ((phase + pad - k * dilation) % stride == 0) {
+      p.first = k;
+      p.taps = ceil_div(kernel - k, p.step);
+      p.offset = (phase + pad - k * dilation) / stride;
+      break;
+    }
+  return p;
+}
+
+CHAINRULE_INLINE TapList taps_of(const Phase& p) { return {p.taps, p.first, p.step}; }
+
+CHAINRULE_INLINE Phase row_phase(const Window2d& g, i64 py) { return phase_of(py, g.h, g.kh, g.sh, g.ph, g.dh); }
+CHAINRULE_INLINE Phase column_phase(const Window2d& g, i64 px) { return phase_of(px, g.w, g.kw, g.sw, g.pw, g.dw); }
+
+CHAINRULE_INLINE View view_of_phase(const Window2d& g, const Phase& y, const Phase& x) {
+  return {g.oh, g.ow, y.count, x.count, y.taps, x.taps, 1, 1, y.offset, x.offset, y.delta, x.delta};
+}
+
+// Phases along an axis, and the taps of those before phase p.
+CHAINRULE_INLINE i64 rows_of_phases(const Window2d& g) { return at_most(g.sh, g.h); }
+CHAINRULE_INLINE i64 columns_of_phases(const Window2d& g) { return at_most(g.sw, g.w); }
+CHAINRULE_INLINE i64 row_taps_before(const Window2d& g, i64 p) {
+  i64 taps = 0;
+  while (p > 0) taps += row_phase(g, --p).taps;
+  return taps;
+}
+CHAINRULE_INLINE i64 column_taps_before(const Window2d& g, i64 p) {
+  i64 taps = 0;
+  while (p > 0) taps += column_phase(g, --p).taps;
+  return taps;
+}
+
+// Scratch: the packed weights, by group and phase; then for each thread planes and sums (of two phases that are
+// interleaved where sw is 2).
+template <class T>
+struct InputRoom {
+  BandCut cut;
+  i64 row, tap, group, weights, own;
+
+  InputRoom(const Conv2d& conv, const Sizes& s) {
+    const Window2d& g = conv.window;
+    Phase y = row_phase(g, 0), x = column_phase(g, 0);  // no phase has more positions
+    y.taps = ceil_div(g.kh, y.step), x.taps = ceil_div(g.kw, x.step);
+    cut = cut_of<T>(view_of_phase(g, y, x), s.products, s.in, s.out);
+    tap = conv_tiles(s.in) * kConvRows * s.out;  // elements: of one tap's packed weights, of all of a group's
+    row = tap * column_taps_before(g, columns_of_phases(g));
+    group = row * row_taps_before(g, rows_of_phases(g));
+    weights = conv.groups * group;
+    own = cut.storage + (g.sw == 2 ? 2 : 1) * cut.sums;
+  }
+  // The packed weights of phase (py, px).
+  CHAINRULE_INLINE i64 phase(const Window2d& g, i64 py, i64 px, const Phase& y) const {
+    return row_taps_before(g, py) * row + y.taps * column_taps_before(g, px) * tap;
+  }
+};
+
+template <class T>
+void pack_weights(Team& team, T* to, const T* w, const Conv2d& conv, const Sizes& s, const InputRoom<T>& room) {
+  const Window2d& g = conv.window;
+  const i64 tiles = conv_tiles(s.in);
+  parallel_for(team, conv.groups * tiles, ceil_div(kFlatGrain, s.out * s.taps * kConvRows), [&](i64 begin, i64 end) {
+    for (i64 i = begin; i < end; i++) {
+      const i64 group = i / tiles, tile = i % tiles, first = conv_tile_row(tile, s.in);
+      const Weights<T> from{w + group * s.out * s.in * s.taps, s.taps, s.in * s.taps, g.kw};
+      T* out = to + group * room.group;
+      for (i64 py = 0; py < rows_of_phases(g); py++)
+        for (i64 px = 0; px < columns_of_phases(g); px++) {
+          const Phase y = row_phase(g, py), x = column_phase(g, px);
+          const i64 depth = s.out * y.taps * x.taps;
+          if (depth > 0)
+            from.pack(out + tile * depth * kConvRows, first, conv_tile_row(tile + 1, s.in) - first, s.out, taps_of(y),
+                      taps_of(x));
+          out += tiles * depth * kConvRows;
+        }
+    }
+  });
+}
+
+// low and high: a0 b0 a1 b1 ... in two vecs.
+template <class T>
+CHAINRULE_INLINE void zip(vec<T> a, vec<T> b, vec<T>* low, vec<T>* high) {
+  native<T> out[2 * kRegisters];
+  for (int i = 0; i < kRegisters; i++)
+    interleave<native<T>, vec<T>::lanes>(a.r[i], b.r[i], &out[2 * i], &out[2 * i + 1]);
+  for (int i = 0; i < kRegisters; i++) low->r[i] = out[i], high->r[i] = out[kRegisters + i];
+}
+
+// A row of dx from the sums of its even and of its odd columns.
+template <class T>
+CHAINRULE_INLINE void interleave_row(T* dx, const T* even, const T* odd, i64 columns) {
+  constexpr i64 size = vec<T>::size;
+  for (i64 i = 0; i < columns; i += 2 * size) {
+    const i64 left = columns - i;
+    vec<T> low, high;
+    zip(load(even + i / 2, (left + 1) / 2), load(odd + i / 2, left / 2), &low, &high);
+    store(dx + i, low, left);
+    if (left > size) store(dx + i + size, high, left - size);
+  }
+}
+
+// What one band of one row of phases needs to know.
+struct InputBand {
+  const Window2d& g;
+  const Sizes& s;
+  i64 py, row, rows, column;  // of the phases' positions
+  Phase y;
+};
+
+// The band's sums in phase px; returns their pitch.
+template <class T>
+i64 phase_sums(T* c, i64 ldc, const InputBand& b, const Phase& x, i64 columns, const T* weights, const T* dy,
+               T* storage, T* span) {
+  View view = view_of_phase(b.g, b.y, x);
+  view.rows = b.rows, view.columns = columns;
+  view.off_y += b.row, view.off_x += b.column;
+  if (view.taps() == 0) {
+    for (i64 i = 0; i < b.s.in; i++)
+      for (i64 j = 0; j < b.rows * columns; j += vec<T>::size) store(c + i * ldc + j, vec<T>(0), b.rows * columns - j);
+    return columns;
+  }
+  const Band band = band_of(view);
+  band_sums(c, ldc, b.s.in, weights, dy, b.s.out, band, storage, span);
+  return band.pitch;
+}
+
+// All phases of one band. dx: the group's first plane.
+template <class T>
+void input_band(T* dx, const T* dy, const InputBand& b, const InputRoom<T>& room, const T* weights, T* storage) {
+  const Window2d& g = b.g;
+  const i64 room_columns = room.cut.columns, ld = room.cut.rows * room_columns;
+  T* const sums = storage + room.cut.storage;
+  const auto columns_of = [&](const Phase& x) { return at_least(i64(0), at_most(room_columns, x.count - b.column)); };
+  const auto weights_of = [&](i64 px) { return weights + room.phase(g, b.py, px, b.y); };
+  const auto line = [&](i64 c, i64 v) { return dx + c * b.s.image + ((b.row + v) * g.sh + b.py) * g.w; };
+  if (g.sw == 1 && g.sh == 1 && room_columns == g.w && b.s.out * b.s.taps <= kSpanK) {
+    phase_sums(line(0, 0), b.s.image, b, column_phase(g, 0), g.w, weights_of(0), dy, storage, sums);
+    return;
+  }
+  if (g.sw == 2 && g.w > 1) {
+    const Phase even = column_phase(g, 0), odd = column_phase(g, 1);
+    const i64 evens = columns_of(even), odds = columns_of(odd);
+    T* const second = sums + room.cut.sums;
+    phase_sums(sums, ld, b, even, evens, weights_of(0), dy, storage, sums + b.s.in * ld);
+    if (odds > 0) phase_sums(second, ld, b, odd, odds, weights_of(1), dy, storage, second + b.s.in * ld);
+    for (i64 c = 0; c < b.s.in; c++)
+      for (i64 v = 0; v < b.rows; v++)
+        interleave_row(line(c, v) + 2 * b.column, sums + c * ld + v * evens, second + c * ld + v * odds, evens + odds);
+    return;
+  }
+  for (i64 px = 0; px < columns_of_phases(g); px++) {
+    const Phase x = column_phase(g, px);
+    const i64 columns = columns_of(x);
+    if (columns == 0) continue;
+    const i64 pitch = phase_sums(sums, ld, b, x, columns, weights_of(px), dy, storage, sums + b.s.in * ld);
+    for (i64 c = 0; c < b.s.in; c++)
+      for (i64 v = 0; v < b.rows; v++) {
+        const T* const from = sums + c * ld + v * pitch;
+        T* const to = line(c, v) + b.column * g.sw + px;
+        for (i64 u = 0; u < columns; u++) to[u * g.sw] = from[u];
+      }
+  }
+}
+
+// One output channel and one or two inputs per group: straight from the planes, without strides.
+CHAINRULE_INLINE bool direct_input(const Conv2d& conv, const Sizes& s) {
+  return s.out == 1 && worth_direct(s.in, s.taps) && conv.window.sh == 1 && conv.window.sw == 1;
+}
+
+template <class T>
+void direct_planes(Team& team, T* dx, const T* dy, const T* w, const Conv2d& conv, const Sizes& s) {
+  const Window2d& g = conv.window;
+  const View view = view_of_phase(g, row_phase(g, 0), column_phase(g, 0));
+  const i64 grain = ceil_div(kFlatGrain * 8, at_least(i64(1), s.image * s.taps));
+  parallel_for(team, conv.batch * conv.cin, grain, [&](i64 begin, i64 end) {
+    for (i64 i = begin; i < end; i++)
+      for (i64 v = 0; v < view.rows; v++)
+        direct_row(dy + i / s.in * s.size, w + i % conv.cin * s.taps, 1, view, v,
+                   [&](i64 u, i64 n, vec<T> sums) { store(dx + i * s.image + v * view.columns + u, sums, n); });
+  });
+}
+
+template <class T>
+Grid input_grid(const Sizes& s) {
+  return grid_of<T>(s.products, s.in, s.image, s.out);
+}
+
+}  // namespace
+
+template <class T>
+i64 conv2d_backward_input_scratch(const Conv2d& conv, i64 threads) {
+  const Sizes s = sizes_of(conv);
+  if (direct_input(conv, s)) return 0;
+  if (pointwise(conv)) return products_scratch<T>(s.products, input_grid<T>(s), threads);
+  const InputRoom<T> room(conv, s);
+  return room.weights + threads * room.own;
+}
+
+template <class T>
+void conv2d_backward_input(Team& team, T* dx, const T* dy, const T* w, const Conv2d& conv, T* scratch) {
+  const Sizes s = sizes_of(conv);
+  const Window2d& g = conv.window;
+  if (direct_input(conv, s)) return direct_planes(team, dx, dy, w, conv, s);
+  if (pointwise(conv)) {
+    const Grid grid = input_grid<T>(s);
+    return products<T>(team, s.products, grid, scratch, [&](i64 i) {
+      return product_of(
+          dx + i * s.in * s.image, s.image, false, TransposedRows<T>{w + i % conv.groups * s.out * s.in, s.in, s.in},
+          PlainColumns<T>{dy + i * s.out * s.size, s.size, worth_reading_direct<T>(grid, s.size)}, NoEpilogue());
+    });
+  }
+  const InputRoom<T> room(conv, s);
+  const BandCut& cut = room.cut;
+  pack_weights(team, scratch, w, conv, s, room);
+  team.barrier();
+  T* const storage = scratch + room.weights + team.rank() * room.own;
+  const i64 bands = rows_of_phases(g) * cut.bands();
+  const i64 grain = ceil_div(kFlatGrain * 64, at_least(i64(1), s.in * s.out * s.taps * cut.rows * cut.columns));
+  parallel_for(team, s.products * bands, grain, [&](i64 begin, i64 end) {
+    for (i64 i = begin; i < end; i++) {
+      const i64 product = i / bands, band = i % cut.bands(), py = i % bands / cut.bands();
+      InputBand b{g, s, py, band / cut.across * cut.rows, 0, band % cut.across * cut.columns, row_phase(g, py)};
+      b.rows = at_most(cut.rows, b.y.count - b.row);
+      if (b.rows > 0)
+        input_band(dx + product * s.in * s.image, dy + product * s.out * s.size, b, room,
+                   scratch + product % conv.groups * room.group, storage);
+    }
+  });
+}
+
+INSTANTIATE(conv2d_backward_input)
+INSTANTIATE(conv2d_backward_input_scratch)
+
+}  // namespace chainrule::CHAINRULE_ISA
