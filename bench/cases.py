@@ -589,8 +589,56 @@ def attentions() -> list[Case]:
     return found
 
 
+def recurrences() -> list[Case]:
+    """A character LSTM's layer; PyTorch has no entry to the recurrence alone, so its gates' product counts as ours."""
+    steps, batch, hidden = 64, 32, 256
+    start = (batch, hidden)
+    x, w = (steps, batch, 4 * hidden), (4 * hidden, hidden)
+    small = tensors([w], hidden**-0.5)
+
+    def saved(rng: np.random.Generator) -> tuple[Any, ...]:
+        gates, h0, c0, dout = shaped(x, start, start, (steps, batch, hidden))(rng)
+        (weight,) = small(rng)
+        _, cells, gates = kernels.lstm(gates, weight, h0, c0)
+        return dout, gates, cells, c0, weight
+
+    def weight(rng: np.random.Generator) -> Any:
+        return small(rng)[0]
+
+    work, label = 8.0 * steps * batch * hidden**2, f"{steps} steps of {batch}x{hidden}"
+    return [
+        Case(
+            "lstm", label, shaped(x, weight, start, start), {}, {"torch": torch_lstm, "jax": jax_lstm}, work, results=1
+        ),
+        Case("lstm_backward", label, saved, flops=work, tolerance=1e-4),
+    ]
+
+
+def torch_lstm(t: Any, x: Any, w: Any, h0: Any, c0: Any) -> Any:
+    """One cell after another, as x is given."""
+    h, c, out = h0, c0, []
+    for step in x:
+        i, f, g, o = t.addmm(step, h, w.T).chunk(4, 1)
+        c = f.sigmoid_() * c + i.sigmoid_() * g.tanh_()
+        h = o.sigmoid_() * c.tanh()
+        out.append(h)
+    return t.stack(out)
+
+
+def jax_lstm(j: Any, x: Any, w: Any, h0: Any, c0: Any) -> Any:
+    def step(state: Any, x: Any) -> Any:
+        h, c = state
+        i, f, g, o = j.numpy.split(x + h @ w.T, 4, 1)
+        c = j.nn.sigmoid(f) * c + j.nn.sigmoid(i) * j.numpy.tanh(g)
+        h = j.nn.sigmoid(o) * j.numpy.tanh(c)
+        return (h, c), h
+
+    return j.lax.scan(step, (h0, c0), x)[1]
+
+
 CASES = [
     *attentions(),
+    *recurrences(),
     *(*products(), *convolutions(), *pools(), *elementwise(), *reductions(), *softmaxes(), *losses()),
     *(*normalisations(), *embeddings(), *copies(), *optimizers(), *randoms()),
 ]

@@ -62,6 +62,12 @@ struct Conv2d {
   Window2d window;
 };
 
+// A recurrence over (steps, batch, ...) arrays, first step to last or last to first.
+struct Recurrence {
+  i64 steps, batch, hidden;
+  bool reverse;
+};
+
 // Elements from one batch, head and row to the next of an array (batch, heads, rows, columns); columns are contiguous.
 struct HeadStrides {
   i64 batch, head, row;

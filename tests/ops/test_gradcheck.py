@@ -304,6 +304,14 @@ SEQUENCES: dict[str, Case] = {
     "attention with a learned mask": Case(
         lambda q, k, v, m: attention(q, k, v, attn_mask=m), (normal(2, 2), normal(3, 2), normal(3, 2), normal(2, 3))
     ),
+    "lstm": Case(
+        lambda x, h, c, *w: ops.lstm(x, (h, c), w, True, 1, 0.0, False, False, False),
+        (normal(3, 2, 2), normal(1, 2, 2), normal(1, 2, 2), normal(8, 2), normal(8, 2), normal(8), normal(8)),
+    ),
+    "lstm without state, both directions": Case(
+        lambda x, *w: ops.lstm(x, None, w, False, 1, 0.0, False, True, True),
+        (normal(2, 2, 1), *2 * (normal(8, 1), normal(8, 2))),
+    ),
 }
 
 CASES: dict[str, Case] = {**ELEMENTWISE, **SHAPES, **REDUCTIONS, **PRODUCTS, **LAYERS, **SEQUENCES}

@@ -15,5 +15,6 @@ from chainrule.kernels.norm import *  # noqa: F403
 from chainrule.kernels.optim import *  # noqa: F403
 from chainrule.kernels.pool import *  # noqa: F403
 from chainrule.kernels.random import *  # noqa: F403
+from chainrule.kernels.recurrent import *  # noqa: F403
 from chainrule.kernels.reduce import *  # noqa: F403
 from chainrule.kernels.softmax import *  # noqa: F403

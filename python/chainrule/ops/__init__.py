@@ -16,6 +16,7 @@ from chainrule.ops.matmul import *  # noqa: F403
 from chainrule.ops.norm import *  # noqa: F403
 from chainrule.ops.pool import *  # noqa: F403
 from chainrule.ops.random import *  # noqa: F403
+from chainrule.ops.recurrent import *  # noqa: F403
 from chainrule.ops.reduce import *  # noqa: F403
 from chainrule.ops.softmax import *  # noqa: F403
 from chainrule.ops.unary import *  # noqa: F403

@@ -14,5 +14,6 @@ from chainrule.reference.norm import *  # noqa: F403
 from chainrule.reference.optim import *  # noqa: F403
 from chainrule.reference.pool import *  # noqa: F403
 from chainrule.reference.random import *  # noqa: F403
+from chainrule.reference.recurrent import *  # noqa: F403
 from chainrule.reference.reduce import *  # noqa: F403
 from chainrule.reference.softmax import *  # noqa: F403
