@@ -294,7 +294,7 @@ def elementwise() -> list[Case]:
             bytes=13.0 * FLAT[0],
         ),
         *(flat(name, jax=jax) for name, jax in (("abs", None), ("neg", lambda j, x: -x), ("square", None))),
-        *(flat(name) for name in ("exp", "expm1", "tanh")),
+        *(flat(name) for name in ("exp", "expm1", "tanh", "sin", "cos", "floor", "ceil", "round", "trunc", "sign")),
         *(flat(name, arg=above_zero) for name in ("log", "log1p", "sqrt", "reciprocal")),
         flat("rsqrt", arg=above_zero, jax=lambda j, x: j.lax.rsqrt(x)),
         flat("erf", jax=lambda j, x: j.lax.erf(x)),
@@ -535,6 +535,101 @@ def copies() -> list[Case]:
     ]
 
 
+def comparisons() -> list[Case]:
+    two: Args = shaped(FLAT, FLAT)
+    size = float(FLAT[0])
+
+    def whole(rng: np.random.Generator) -> tuple[Any, ...]:
+        return rng.integers(0, 9, FLAT), rng.integers(0, 9, FLAT)
+
+    def both(name: str) -> dict[str, Callable[..., Any]]:
+        return {
+            "torch": lambda t, a, b: getattr(t, name)(a, b),
+            "jax": lambda j, a, b: getattr(j.numpy, {"eq": "equal", "ne": "not_equal"}.get(name, name))(a, b),
+        }
+
+    names = {"eq": "eq", "ne": "ne", "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal"}
+    named = {name: {"torch": lambda t, a, b, n=n: getattr(t, n)(a, b)} for name, n in names.items()}
+    logical = {name: both(name) for name in ("logical_and", "logical_or", "logical_xor")}
+    return [
+        *(Case(name, "2^20", two, peers=peers, bytes=9 * size) for name, peers in {**named, **logical}.items()),
+        Case("eq", "2^20 int64", whole, peers=both("eq"), bytes=17 * size),
+        Case(
+            "cast",
+            "2^20 float32 to float64",
+            shaped(FLAT, np.float64),
+            peers={"torch": lambda t, x, d: x.double()},
+            bytes=12 * size,
+        ),
+        Case(
+            "cast",
+            "2^20 bool to float32",
+            lambda rng: (rng.random(FLAT) < 0.5, np.float32),
+            peers={"torch": lambda t, x, d: x.float()},
+            bytes=5 * size,
+        ),
+    ]
+
+
+def indexing() -> list[Case]:
+    table, picked = (50_000, 128), labels(4096, 50_000)
+    logits, place = (4096, 512), lambda rng: rng.integers(0, 512, (4096, 1))
+    one, many = (4096, 1), lambda rng: rng.integers(0, 512, (4096, 64))
+    wide = (4096, 64)
+
+    def square(rng: np.random.Generator) -> tuple[Any, ...]:
+        return (rng.standard_normal((1024, 1024)).astype(np.float32),)
+
+    return [
+        Case("index_places", "4096", lambda rng: (rng.integers(-99, 99, 4096), 99)),
+        Case(
+            "index_select",
+            "4096 of 50000x128",
+            shaped(table, picked, 0),
+            peers={"torch": lambda t, x, i, d: t.index_select(x, d, i)},
+            bytes=8.0 * 4096 * 128,
+        ),
+        Case(
+            "index_copy",
+            "4096 of 4096x128",
+            shaped((4096, 128), lambda rng: rng.permutation(4096), (4096, 128), 0),
+            peers={"torch": lambda t, y, i, s, d: y.index_copy_(d, i, s)},
+        ),
+        Case(
+            "index_add",
+            "4096 of 4096x128",
+            shaped((4096, 128), lambda rng: rng.permutation(4096), (4096, 128), 0),
+            peers={"torch": lambda t, y, i, s, d: y.index_add_(d, i, s)},
+        ),
+        Case("gather", "1 of 512, 4096 rows", shaped(logits, place, 1), peers={"torch": torch_gather}),
+        Case("gather", "64 of 512, 4096 rows", shaped(logits, many, 1), peers={"torch": torch_gather}),
+        Case(
+            "scatter",
+            "1 of 512, 4096 rows",
+            shaped(logits, place, one, 1),
+            peers={"torch": lambda t, y, i, s, d: y.scatter_(d, i, s)},
+        ),
+        Case(
+            "scatter_add",
+            "64 of 512, 4096 rows",
+            shaped(logits, many, wide, 1),
+            peers={"torch": lambda t, y, i, s, d: y.scatter_add_(d, i, s)},
+        ),
+        Case("cumsum", "1024x1024 over axis 1", shaped((1024, 1024), 1), peers={"torch": torch_cumsum}, tolerance=1e-4),
+        Case("cumsum", "1024x1024 over axis 0", shaped((1024, 1024), 0), peers={"torch": torch_cumsum}, tolerance=1e-4),
+        Case("tril", "1024x1024", square, peers={"torch": lambda t, x: t.tril(x)}, bytes=8.0 * 2**20),
+        Case("triu", "1024x1024", square, peers={"torch": lambda t, x: t.triu(x)}, bytes=8.0 * 2**20),
+    ]
+
+
+def torch_gather(t: Any, x: Any, i: Any, d: int) -> Any:
+    return t.gather(x, d, i)
+
+
+def torch_cumsum(t: Any, x: Any, d: int) -> Any:
+    return t.cumsum(x, d)
+
+
 def embeddings() -> list[Case]:
     rows, picked = (50_000, 128), labels(4096, 50_000)
     return [
@@ -640,5 +735,5 @@ CASES = [
     *attentions(),
     *recurrences(),
     *(*products(), *convolutions(), *pools(), *elementwise(), *reductions(), *softmaxes(), *losses()),
-    *(*normalisations(), *embeddings(), *copies(), *optimizers(), *randoms()),
+    *(*normalisations(), *embeddings(), *copies(), *comparisons(), *indexing(), *optimizers(), *randoms()),
 ]

@@ -14,6 +14,9 @@ using u64 = uint64_t;
 // Epilogue of linear and conv2d. The numbers are part of the kernel contract (recordings keep them).
 enum class Activation : i32 { none, relu, leaky_relu, gelu, gelu_tanh, silu, sigmoid, tanh };
 
+// Elements of arrays whose kernels take more than float32 and float64.
+enum class Dtype : i32 { float32, float64, int32, int64, uint8, boolean };
+
 enum class Reduction : i32 { none, mean, sum };
 
 // A broadcasting iteration space, outermost dimension first, with one element stride per operand and dimension.

@@ -68,6 +68,8 @@ template <>
 constexpr const char* kName<i64> = "int64";
 template <>
 constexpr const char* kName<bool> = "bool";
+template <>
+constexpr const char* kName<uint8_t> = "uint8";
 
 py::array as_array(const char* op, const char* arg, py::handle x) {
   if (!py::isinstance<py::array>(x)) refuse_type(op, arg, describe(x), "a NumPy array");
@@ -95,6 +97,37 @@ bool is_float32(const char* op, const char* arg, py::handle x) {
   if (d.kind() != 'f' || (d.itemsize() != 4 && d.itemsize() != 8))
     refuse_type(op, arg, describe(x), "dtype float32 or float64");
   return d.itemsize() == 4;
+}
+
+Dtype dtype_of(const char* op, const char* arg, py::handle x) {
+  const py::dtype d = as_array(op, arg, x).dtype();
+  const char kind = d.kind();
+  const i64 item = i64(d.itemsize());
+  if (kind == 'f' && item == 4) return Dtype::float32;
+  if (kind == 'f' && item == 8) return Dtype::float64;
+  if (kind == 'i' && item == 4) return Dtype::int32;
+  if (kind == 'i' && item == 8) return Dtype::int64;
+  if (kind == 'u' && item == 1) return Dtype::uint8;
+  if (kind == 'b') return Dtype::boolean;
+  refuse_type(op, arg, describe(x), "dtype float32, float64, int32, int64, uint8 or bool");
+}
+
+py::dtype numpy_dtype(Dtype dtype) {
+  switch (dtype) {
+    case Dtype::float32:
+      return py::dtype::of<float>();
+    case Dtype::float64:
+      return py::dtype::of<double>();
+    case Dtype::int32:
+      return py::dtype::of<i32>();
+    case Dtype::int64:
+      return py::dtype::of<i64>();
+    case Dtype::uint8:
+      return py::dtype::of<uint8_t>();
+    case Dtype::boolean:
+      break;
+  }
+  return py::dtype::of<bool>();
 }
 
 template <class T>
@@ -153,6 +186,7 @@ INSTANCE(float)
 INSTANCE(double)
 INSTANCE(i32)
 INSTANCE(i64)
+INSTANCE(uint8_t)
 INSTANCE(bool)
 
 }  // namespace chainrule

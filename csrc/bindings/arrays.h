@@ -67,6 +67,12 @@ T* data(py::array& a) {
 
 py::array empty(const char* op, const py::dtype& dtype, const Shape& shape);
 
+// An array of numbers whose elements a kernel moves, whatever they mean: floating, integer or bool of at most 8 bytes.
+py::array numeric(const char* op, const char* arg, py::handle x);
+// The same C-contiguous, aligned and native: a view that isn't gets copied.
+py::array movable(const char* op, const char* arg, py::handle x);
+bool may_overlap(const py::array& a, const py::array& b);  // judged by their first and last bytes
+
 // A fresh C-contiguous copy of any view, native and aligned, from the pool. dtype: floating, integer or bool.
 py::array contiguous(const char* op, const py::array& x);
 
@@ -85,6 +91,10 @@ class Scratch {
 };
 
 bool is_float32(const char* op, const char* arg, py::handle x);  // false: float64; anything else is refused
+
+// Which of the dtypes that kernels take beyond float32 and float64 x has; anything else is refused.
+Dtype dtype_of(const char* op, const char* arg, py::handle x);
+py::dtype numpy_dtype(Dtype dtype);
 
 // f(T()) with T the dtype of x: float or double.
 template <class F>

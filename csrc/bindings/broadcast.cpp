@@ -89,5 +89,8 @@ Broadcast broadcast(const char* op, std::initializer_list<Operand> operands) {
 template View view<float>(const char*, const char*, py::handle);
 template View view<double>(const char*, const char*, py::handle);
 template View view<bool>(const char*, const char*, py::handle);
+template View view<uint8_t>(const char*, const char*, py::handle);
+template View view<i32>(const char*, const char*, py::handle);
+template View view<i64>(const char*, const char*, py::handle);
 
 }  // namespace chainrule

@@ -14,15 +14,6 @@ bool is_native(const py::array& a) {
   return order == '=' || order == '|';
 }
 
-py::array numeric(const char* op, const char* arg, py::handle x) {
-  if (!py::isinstance<py::array>(x)) refuse_type(op, arg, describe(x), "a NumPy array");
-  auto a = py::reinterpret_borrow<py::array>(x);
-  const char kind = a.dtype().kind();
-  if ((kind != 'f' && kind != 'i' && kind != 'u' && kind != 'b') || a.itemsize() > 8)
-    refuse_type(op, arg, describe(x), "floating, integer or bool elements of at most 8 bytes");
-  return a;
-}
-
 // An axis of a copy: how many, and the bytes between two of them in y and in x.
 struct Axis {
   i64 size, y, x;
@@ -91,13 +82,6 @@ std::pair<const char*, const char*> extent(const py::array& a) {
   return {first, end};
 }
 
-bool may_overlap(const py::array& a, const py::array& b) {
-  if (a.size() == 0 || b.size() == 0) return false;
-  const auto [first, end] = extent(a);
-  const auto [start, stop] = extent(b);
-  return first < stop && start < end;
-}
-
 // A view that a copy may write: writeable, native, each element in memory of its own (as far as strides tell).
 py::array destination(const char* op, py::handle out) {
   py::array y = numeric(op, "out", out);
@@ -155,6 +139,28 @@ py::array fill(py::handle out, py::handle value) {
 }
 
 }  // namespace
+
+py::array numeric(const char* op, const char* arg, py::handle x) {
+  if (!py::isinstance<py::array>(x)) refuse_type(op, arg, describe(x), "a NumPy array");
+  auto a = py::reinterpret_borrow<py::array>(x);
+  const char kind = a.dtype().kind();
+  if ((kind != 'f' && kind != 'i' && kind != 'u' && kind != 'b') || a.itemsize() > 8)
+    refuse_type(op, arg, describe(x), "floating, integer or bool elements of at most 8 bytes");
+  return a;
+}
+
+py::array movable(const char* op, const char* arg, py::handle x) {
+  const py::array a = numeric(op, arg, x);
+  const int need = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  return (a.flags() & need) == need && is_native(a) ? a : contiguous(op, a);
+}
+
+bool may_overlap(const py::array& a, const py::array& b) {
+  if (a.size() == 0 || b.size() == 0) return false;
+  const auto [first, end] = extent(a);
+  const auto [start, stop] = extent(b);
+  return first < stop && start < end;
+}
 
 py::array contiguous(const char* op, const py::array& x) {
   if (!is_native(x) || x.itemsize() > 8 || (x.itemsize() & (x.itemsize() - 1)) != 0 || x.itemsize() == 0) {

@@ -42,10 +42,13 @@ BINDINGS(unary) {
   m.def(                  \
       #name, [](py::handle x) { return forward(#name, x, cost, KERNEL_OF(name)); }, py::arg("x"));
   UNARY(abs, 0)
+  UNARY(ceil, 0)
+  UNARY(cos, 1)
   UNARY(erf, 0.6)
   UNARY(erfc, 0.7)
   UNARY(exp, 0.3)
   UNARY(expm1, 0.3)
+  UNARY(floor, 0)
   UNARY(gelu, 0.7)
   UNARY(gelu_tanh, 0.5)
   UNARY(log, 0.4)
@@ -53,11 +56,15 @@ BINDINGS(unary) {
   UNARY(neg, 0)
   UNARY(reciprocal, 0.1)
   UNARY(relu, 0)
+  UNARY(round, 0)
   UNARY(rsqrt, 0.3)
   UNARY(sigmoid, 0.4)
+  UNARY(sign, 0)
   UNARY(silu, 0.4)
+  UNARY(sin, 1)
   UNARY(sqrt, 0.1)
   UNARY(square, 0)
+  UNARY(trunc, 0)
   UNARY(tanh, 0.4)
 #undef UNARY
 #define BACKWARD(name, saved, cost)                                                                             \

@@ -4,6 +4,7 @@
 // The bindings have put y's fastest dimension last and merged what could be merged. What x does along that dimension
 // decides between five loops: x runs along it too (whole rows), stays (rows of one value), runs along another dimension
 // (a transpose, in square tiles), walks backwards, or leaps.
+#include "dtypes.h"
 #include "kernels.h"
 #include "strided.h"
 #include "transpose.h"
@@ -33,19 +34,6 @@ CHAINRULE_INLINE U get(const char* p) {
 template <class U>
 CHAINRULE_INLINE void put(char* p, U u) {
   __builtin_memcpy(p, &u, sizeof u);
-}
-
-// f(U()) with U an unsigned integer of `item` bytes.
-template <class F>
-CHAINRULE_INLINE void by_item(i64 item, F&& f) {
-  if (item == 8)
-    f(u64());
-  else if (item == 4)
-    f(u32());
-  else if (item == 2)
-    f(uint16_t());
-  else
-    f(uint8_t());
 }
 
 // row(y, x, count) for every row along the last dimension, whole or in pieces.

@@ -78,6 +78,17 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], type[Exception], bool]] = {
 }
 
 ANY_SHAPE = [
+    "ceil",
+    "cos",
+    "floor",
+    "round",
+    "sign",
+    "sin",
+    "trunc",
+    "cast",
+    "cumsum",
+    "tril",
+    "triu",
     "abs",
     "clamp",
     "copy",
@@ -112,18 +123,21 @@ ANY_SHAPE = [
     "softmax",
     "log_softmax",
 ]
+MOVED = ["copy", "gather", "index_select", "tril", "triu"]
+COMPARING = ["eq", "ge", "gt", "le", "logical_and", "logical_or", "logical_xor", "lt", "ne"]
 BROADCASTING = ["add", "div", "maximum", "minimum", "mul", "sub"]
 POOLS = ["adaptive_avg_pool2d", "avg_pool2d", "max_pool2d"]
 
 # What is a good call all the same: {change: {reason: arguments}}.
 EXEMPT: dict[str, dict[str, list[str]]] = {
-    "float16": {"elements are moved, whatever they mean": ["copy-x", "fill-out"]},
+    "float16": {"elements are moved, whatever they mean": [f"{name}-x" for name in MOVED] + ["fill-out"]},
     "rank": {
         "a function of one array of any shape": [*[f"{name}-x" for name in ANY_SHAPE], "fill-out"],
         "leading dimensions broadcast": [
             f"{name}-{x}" for name in BROADCASTING for x in "ab" if (name, x) != ("pow", "b")
         ]
-        + ["pow-a", "where-condition", "where-a", "matmul-a", "matmul-b"],
+        + [f"{name}-a" for name in COMPARING]
+        + ["index_places-index", "index_places-base", "pow-a", "where-condition", "where-a", "matmul-a", "matmul-b"],
         "leading dimensions are free": ["linear-x", "layer_norm-x", "embedding-index"],
         "a list of arrays of any shapes": ["total_norm-arrays", "clip_grad_norm-grads", "clip_grad_value-grads"],
     },
@@ -139,6 +153,17 @@ EXEMPT: dict[str, dict[str, list[str]]] = {
             "embedding_backward-dy",
         ],
         "any number of columns": ["matmul-b", "attention-value"],
+        "any number of entries, any of which are named": [
+            "index_places-index",
+            "index_select-x",
+            "index_select-index",
+            "index_copy-y",
+            "index_add-y",
+            "gather-x",
+            "gather-index",
+            "scatter-y",
+            "scatter_add-y",
+        ],
     },
     "mixed": {
         "labels become probabilities, refused by shape": ["cross_entropy-target", "cross_entropy_backward-target"],

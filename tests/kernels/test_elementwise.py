@@ -16,6 +16,13 @@ from chainrule import kernels
 Array = np.ndarray[Any, Any]
 BINARY = ["add", "div", "maximum", "minimum", "mul", "pow", "sub"]
 UNARY = [
+    "ceil",
+    "cos",
+    "floor",
+    "round",
+    "sign",
+    "sin",
+    "trunc",
     "abs",
     "erf",
     "erfc",

@@ -26,6 +26,8 @@ TABLE: dict[str, tuple[Callable[[Array], Array], tuple[float, float], tuple[floa
     "expm1": (np.expm1, (1.7, 2.2), (-25, 89), (-45, 710)),
     "tanh": (np.tanh, (2.5, 2.8), (-12, 12), (-22, 22)),
     "sigmoid": (lambda x: 1 / (1 + np.exp(-x)), (2.5, 2.5), (-104, 20), (-746, 40)),
+    "sin": (np.sin, (0.6, 1.5), (-1e4, 1e4), (-1e4, 1e4)),
+    "cos": (np.cos, (0.6, 1.5), (-1e4, 1e4), (-1e4, 1e4)),
     "log": (np.log, (0.9, 0.9), (0, 3e38), (0, 1e308)),
     "log1p": (np.log1p, (1.5, 1.5), (-1, 3e38), (-1, 1e308)),
     "erf": (erf, (1.1, 2.1), (-5, 5), (-7, 7)),

@@ -142,13 +142,14 @@ def losses(nn: Any, w: Any, how: dict[str, str]) -> list[tuple[Any, tuple[int, .
         (nn.NLLLoss(**how, ignore_index=1), (2, 4, 3), LABELS_2D),
         (nn.MSELoss(**how), (6, 4), PROBABILITIES),
         (nn.L1Loss(**how), (6, 4), PROBABILITIES),
+        (nn.SmoothL1Loss(**how, beta=0.7), (6, 4), PROBABILITIES),
         (nn.BCEWithLogitsLoss(**how), (6, 4), PROBABILITIES),
         (nn.BCEWithLogitsLoss(**weights, pos_weight=w(WEIGHT)), (6, 4), PROBABILITIES),
     ]
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-@pytest.mark.parametrize("i", range(13))
+@pytest.mark.parametrize("i", range(14))
 def test_losses(i: int, reduction: str) -> None:
     how = {"reduction": reduction}
     _, shape, target = losses(nn, chainrule.tensor, how)[i]
@@ -163,7 +164,7 @@ def test_legacy_reduction_arguments() -> None:
             assert ours.reduction == THEIRS.nn.MSELoss(*arguments).reduction
 
 
-@pytest.mark.parametrize("name", ["mse_loss", "l1_loss"])
+@pytest.mark.parametrize("name", ["mse_loss", "l1_loss", "smooth_l1_loss"])
 def test_losses_of_two_shapes_warn(name: str) -> None:
     x, y = normal(3, 1), normal(3)
     with pytest.warns(UserWarning, match="different to the input size"):

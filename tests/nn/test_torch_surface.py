@@ -152,6 +152,7 @@ def whole_models(nn: Any) -> list[Any]:
         nn.BCEWithLogitsLoss(reduction="none"),
         nn.NLLLoss(),
         nn.L1Loss(),
+        nn.SmoothL1Loss(beta=0.5),
         nn.Sequential(),
         nn.Sequential(nn.Linear(1, 2), nn.Sequential(nn.ReLU(), nn.Linear(2, 2)), nn.Tanh()),
         nn.ModuleList([nn.Linear(1, 1), nn.Linear(1, 1), nn.Sequential(nn.ReLU(), nn.ReLU()), nn.ReLU()]),

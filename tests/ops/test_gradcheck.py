@@ -233,6 +233,7 @@ PRODUCTS: dict[str, Case] = {
     "dot": Case(ops.dot, (normal(4), normal(4))),
     "outer": Case(ops.outer, (normal(2), normal(3))),
     "addmm": Case(lambda c, a, b: ops.addmm(c, a, b, beta=0.5, alpha=2), (normal(4), X, normal(3, 4))),
+    "addmm beta 0": Case(lambda c, a, b: ops.addmm(c, a, b, beta=0), (normal(4), X, normal(3, 4))),
     "baddbmm": Case(ops.baddbmm, (normal(2, 2), normal(2, 2, 3), normal(2, 3, 2))),
     "linear": Case(ops.linear, (normal(2, 2, 3), normal(4, 3), normal(4))),
     **{

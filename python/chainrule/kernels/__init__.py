@@ -5,10 +5,12 @@ name and arguments in :mod:`chainrule.reference`. Inputs may be any views; outpu
 """
 
 from chainrule.kernels.attention import *  # noqa: F403
+from chainrule.kernels.compare import *  # noqa: F403
 from chainrule.kernels.conv import *  # noqa: F403
 from chainrule.kernels.copy import *  # noqa: F403
 from chainrule.kernels.elementwise import *  # noqa: F403
 from chainrule.kernels.embedding import *  # noqa: F403
+from chainrule.kernels.index import *  # noqa: F403
 from chainrule.kernels.loss import *  # noqa: F403
 from chainrule.kernels.matmul import *  # noqa: F403
 from chainrule.kernels.norm import *  # noqa: F403

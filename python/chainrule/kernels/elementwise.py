@@ -17,13 +17,16 @@ from chainrule import _core
 __all__ = [
     "abs",
     "add",
+    "ceil",
     "clamp",
     "clamp_backward",
+    "cos",
     "div",
     "erf",
     "erfc",
     "exp",
     "expm1",
+    "floor",
     "gelu",
     "gelu_backward",
     "gelu_tanh",
@@ -40,16 +43,20 @@ __all__ = [
     "reciprocal",
     "relu",
     "relu_backward",
+    "round",
     "rsqrt",
     "sigmoid",
     "sigmoid_backward",
+    "sign",
     "silu",
     "silu_backward",
+    "sin",
     "sqrt",
     "square",
     "sub",
     "tanh",
     "tanh_backward",
+    "trunc",
     "where",
 ]
 
@@ -235,3 +242,38 @@ def tanh(x: Array) -> Array:
 def tanh_backward(dy: Array, y: Array) -> Array:
     """Gradient of :func:`tanh` from its output: dy (1 - y^2)."""
     return _core.tanh_backward(dy, y)
+
+
+def ceil(x: Array) -> Array:
+    """The smallest whole number that isn't below x."""
+    return _core.ceil(x)
+
+
+def cos(x: Array) -> Array:
+    """The cosine, of an x of any size; NaN for infinity."""
+    return _core.cos(x)
+
+
+def floor(x: Array) -> Array:
+    """The largest whole number that isn't above x."""
+    return _core.floor(x)
+
+
+def round(x: Array) -> Array:
+    """The nearest whole number, halves to even."""
+    return _core.round(x)
+
+
+def sign(x: Array) -> Array:
+    """-1, 0 or 1; 0 for NaN."""
+    return _core.sign(x)
+
+
+def sin(x: Array) -> Array:
+    """The sine, of an x of any size; NaN for infinity."""
+    return _core.sin(x)
+
+
+def trunc(x: Array) -> Array:
+    """The whole number next to x towards zero."""
+    return _core.trunc(x)

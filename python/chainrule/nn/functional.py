@@ -40,6 +40,7 @@ __all__ = [
     "scaled_dot_product_attention",
     "sigmoid",
     "silu",
+    "smooth_l1_loss",
     "softmax",
     "softplus",
     "tanh",
@@ -361,6 +362,19 @@ def l1_loss(
     """|input - target|, averaged, summed or as it is."""
     _warn_of_broadcasting("l1_loss", input, target)
     return ops.l1_loss(input, target, _reduction(size_average, reduce, reduction))
+
+
+def smooth_l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    beta: float = 1.0,
+) -> Tensor:
+    """Half the squared difference over ``beta`` where that is below ``beta``, else the absolute one less half of it."""
+    _warn_of_broadcasting("smooth_l1_loss", input, target)
+    return ops.smooth_l1_loss(input, target, _reduction(size_average, reduce, reduction), beta)
 
 
 def binary_cross_entropy_with_logits(

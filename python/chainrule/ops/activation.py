@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from chainrule import kernels, ops
+from chainrule._recording import numpy_path
 from chainrule.autograd import Context, Function
-from chainrule.ops.elementwise import FLOATS, add, div, mul, sub
+from chainrule.ops.elementwise import add, div, mul, sub
+from chainrule.ops.memory import FLOATS
 from chainrule.ops.unary import Unary, exp, expm1, floating, log1p, neg
 from chainrule.tensor import Tensor, wrap
 
@@ -173,6 +175,7 @@ def relu(input: Tensor) -> Tensor:
     if input._array.dtype not in FLOATS:
         if input._array.dtype.kind == "b":
             raise RuntimeError("Boolean inputs not supported for relu")
+        numpy_path(f"relu of {input.dtype}")
         return wrap(np.asarray(np.maximum(input._array, 0)))
     return ReLU.apply(input)  # type: ignore[no-any-return]
 
@@ -215,10 +218,8 @@ def _float(op: str, x: Any) -> Tensor:
 
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     """input held between the bounds; its gradient is 0 at the bounds too."""
-    x = input._array
-    inside = wrap(np.asarray((x > min_val) & (x < max_val) | np.isnan(x)))
-    held = np.clip(x, np.asarray(min_val, x.dtype), np.asarray(max_val, x.dtype))
-    return ops.where(inside, input, wrap(np.asarray(held)))  # type: ignore[no-any-return]
+    held = ops.clamp(input.detach(), min_val, max_val)
+    return ops.where(ops.eq(held, min_val) | ops.eq(held, max_val), held, input)  # type: ignore[no-any-return]
 
 
 def relu6(input: Tensor) -> Tensor:
@@ -229,7 +230,7 @@ def relu6(input: Tensor) -> Tensor:
 def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
     """input where that is positive, else alpha (e^input - 1)."""
     x = _float("elu", input)
-    positive = wrap(np.asarray(x._array > 0))
+    positive = ops.gt(x, 0)
     # The branch not taken sees 0: an overflow there would turn its zero gradient into NaN.
     return ops.where(positive, x, mul(expm1(ops.where(positive, 0.0, x)), alpha))  # type: ignore[no-any-return]
 
@@ -238,10 +239,10 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     """log(1 + e^(beta input)) / beta, and input itself where beta input > threshold."""
     x = _float("softplus", input)
     scaled = mul(x, beta)
-    linear = wrap(np.asarray(scaled._array > threshold))
+    linear = ops.gt(scaled, threshold)
     z = ops.where(linear, 0.0, scaled)
     # max(z, 0) + log1p(e^-|z|), by cases, so that nothing overflows.
-    positive = wrap(np.asarray(z._array > 0))
+    positive = ops.gt(z, 0)
     down = ops.where(positive, neg(z), z)
     soft = add(ops.where(positive, z, 0.0), log1p(exp(down)))
     return ops.where(linear, x, div(soft, beta))  # type: ignore[no-any-return]

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from chainrule import dtypes, kernels, ops
+from chainrule._recording import numpy_path
 from chainrule.autograd import Context, Function
 from chainrule.ops.joining import cast, number_like, promote
+from chainrule.ops.memory import FLOATS
 from chainrule.tensor import Tensor, wrap
 
 __all__ = [
@@ -38,7 +40,6 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, Any]
-FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def raw(x: Any) -> Any:
@@ -50,7 +51,10 @@ def compute(kernel: Callable[..., Array], fallback: Callable[..., Any], *operand
     """The kernel's result for floats, else NumPy's."""
     arrays = [raw(x) for x in operands]
     first = next(a for a in arrays if isinstance(a, np.ndarray))
-    return wrap(kernel(*arrays) if first.dtype in FLOATS else np.asarray(fallback(*arrays)))
+    if first.dtype in FLOATS:
+        return wrap(kernel(*arrays))
+    numpy_path(f"{fallback.__name__} of {first.dtype}")
+    return wrap(np.asarray(fallback(*arrays)))
 
 
 def shape_of(x: Any) -> tuple[int, ...] | None:
@@ -199,13 +203,12 @@ class Pow(Function):
     def backward(ctx: Context, dy: Tensor) -> Any:
         a, b, y = ctx.saved_tensors
         da = db = None
-        zero = wrap(np.zeros((), dy._array.dtype))
         if ctx.needs_input_grad[0]:
             slope = Mul.apply(b, Pow.apply(a, Sub.apply(b, 1)))
-            da = summed(Mul.apply(dy, ops.where(wrap(np.asarray(b._array == 0)), zero, slope)), a.shape)
+            da = summed(Mul.apply(dy, ops.where(wrap(kernels.eq(b._array, 0.0)), 0.0, slope)), a.shape)
         if ctx.needs_input_grad[1]:
-            nothing = np.asarray((a._array == 0) & (b._array >= 0))
-            slope = Mul.apply(y, ops.log(ops.where(wrap(nothing), wrap(np.ones((), dy._array.dtype)), a)))
+            nothing = kernels.logical_and(kernels.eq(a._array, 0.0), kernels.ge(b._array, 0.0))
+            slope = Mul.apply(y, ops.log(ops.where(wrap(nothing), 1.0, a)))
             db = summed(Mul.apply(dy, slope), b.shape)
         return da, db
 
@@ -227,8 +230,9 @@ class Extreme(Function):
         x, y = a._array, b._array
 
         def share(mine: Array, theirs: Array) -> Tensor:
-            lost = mine < theirs if ctx.largest else mine > theirs
-            return wrap(np.where(mine == theirs, 0.5, np.where(lost, 0.0, 1.0)).astype(dy._array.dtype))
+            lost = (kernels.lt if ctx.largest else kernels.gt)(mine, theirs)
+            kept = kernels.cast(kernels.eq(lost, 0), dy._array.dtype)
+            return wrap(kernels.where(kernels.eq(mine, theirs), 0.5, kept))
 
         da = summed(Mul.apply(dy, share(x, y)), a.shape) if ctx.needs_input_grad[0] else None
         return da, summed(Mul.apply(dy, share(y, x)), b.shape) if ctx.needs_input_grad[1] else None, None
@@ -269,6 +273,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     if rounding_mode is None:
         return Div.apply(*as_floats(a, b))  # type: ignore[no-any-return]
     if a._array.dtype.kind in "iu":
+        numpy_path(f"a division of {a.dtype}")
         if np.any(raw(b) == 0):
             raise RuntimeError("ZeroDivisionError")
         quotient = np.floor_divide(a._array, raw(b))
@@ -278,6 +283,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     if rounding_mode == "trunc":
         return ops.trunc(Div.apply(*as_floats(a, b)))
     a, b = as_floats(a, b)
+    numpy_path("floor_divide")
     with np.errstate(all="ignore"):
         quotient = np.floor_divide(a._array, np.asarray(raw(b), a._array.dtype))
         exact = np.asarray(a._array / np.asarray(raw(b), a._array.dtype))
@@ -293,6 +299,7 @@ def remainder(input: Any, other: Any) -> Tensor:
     """What floor division leaves: of other's sign."""
     a, b = checked("remainder", input, other)
     if a._array.dtype.kind in "iu":
+        numpy_path(f"a division of {a.dtype}")
         if np.any(raw(b) == 0):
             raise RuntimeError("ZeroDivisionError")
         return wrap(np.asarray(np.remainder(a._array, raw(b))))
@@ -303,6 +310,7 @@ def fmod(input: Any, other: Any) -> Tensor:
     """What truncated division leaves: of input's sign."""
     a, b = checked("fmod", input, other)
     if a._array.dtype.kind in "iu":
+        numpy_path(f"a division of {a.dtype}")
         if np.any(raw(b) == 0):
             raise RuntimeError("ZeroDivisionError")
         return wrap(np.asarray(np.fmod(a._array, raw(b))))
@@ -316,6 +324,7 @@ class Remainder(Function):
     def forward(ctx: Context, a: Tensor, b: Any, ufunc: Callable[..., Any], mode: str) -> Tensor:
         save(ctx, a, b)
         ctx.mode = mode
+        numpy_path("remainder")
         with np.errstate(all="ignore"):
             return wrap(np.asarray(ufunc(a._array, np.asarray(raw(b), a._array.dtype))))
 
@@ -334,6 +343,7 @@ def pow(input: Any, exponent: Any) -> Tensor:
     a, b = checked("pow", input, exponent)
     if a._array.dtype in FLOATS:
         return (Pow if isinstance(b, Tensor) else PowNumber).apply(a, b)  # type: ignore[no-any-return]
+    numpy_path(f"pow of {a.dtype}")
     if np.any(raw(b) < 0):
         raise RuntimeError("Integers to negative integer powers are not allowed.")
     return wrap(np.asarray(np.power(a._array, raw(b)), a._array.dtype))
@@ -358,6 +368,7 @@ class Atan2(Function):
     @staticmethod
     def forward(ctx: Context, a: Tensor, b: Tensor) -> Tensor:
         ctx.save_for_backward(a, b)
+        numpy_path("atan2")
         return wrap(np.asarray(np.arctan2(a._array, b._array)))
 
     @staticmethod

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from chainrule import kernels
+from chainrule._recording import numpy_path
 from chainrule.autograd import Context, Function
 from chainrule.ops.inplace import check_history, check_writable
-from chainrule.ops.memory import write
+from chainrule.ops.memory import FLOATS, cast_array, choose, write, zeros
+from chainrule.ops.selection import Along, Basic, Mask, Rows, Selection, int64, selection
 from chainrule.ops.view import Slice, broadcast_tensors, broadcast_to, dimension, ravel, unbroadcast, view_of
 from chainrule.tensor import Tensor, wrap
 
@@ -41,12 +43,12 @@ Index = tuple[Any, ...]
 
 
 class Gather(Function):
-    """Copies what NumPy's advanced ``index`` selects. Duplicates add up in backward, in the order of the index."""
+    """Copies what ``index`` selects. Duplicates add up in backward, in the order of the index."""
 
     @staticmethod
-    def forward(ctx: Context, x: Tensor, index: Index) -> Tensor:
+    def forward(ctx: Context, x: Tensor, index: Selection) -> Tensor:
         ctx.index, ctx.shape = index, x._array.shape
-        return wrap(np.ascontiguousarray(x._array[index]).reshape(x._array[index].shape))
+        return wrap(index.read(x._array))
 
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> Any:
@@ -57,10 +59,10 @@ class ScatterAdd(Function):
     """Zeros of ``shape`` with dy added at ``index``."""
 
     @staticmethod
-    def forward(ctx: Context, dy: Tensor, index: Index, shape: tuple[int, ...]) -> Tensor:
+    def forward(ctx: Context, dy: Tensor, index: Selection, shape: tuple[int, ...]) -> Tensor:
         ctx.index = index
-        dx = np.zeros(shape, dy._array.dtype)
-        add_at(dx, index, dy._array)
+        dx = zeros(shape, dy._array.dtype)
+        index.add(dx, dy._array)
         return wrap(dx)
 
     @staticmethod
@@ -72,9 +74,9 @@ class SetItem(Function):
     """``x[index] = value`` in x's memory."""
 
     @staticmethod
-    def forward(ctx: Context, x: Tensor, value: Tensor, index: Index) -> Tensor:
+    def forward(ctx: Context, x: Tensor, value: Tensor, index: Selection) -> Tensor:
         ctx.index, ctx.value = index, (value._array.shape, value._array.dtype)
-        _write(x._array, index, value._array)
+        index.set(x._array, value._array)
         x._bump()
         ctx.mark_dirty(x)
         return x
@@ -85,7 +87,8 @@ class SetItem(Function):
         rest = ZeroAt.apply(dy, ctx.index) if ctx.needs_input_grad[0] else None
         if not ctx.needs_input_grad[1]:
             return rest, None, None
-        part = view_of(dy, Slice, ctx.index) if is_basic(ctx.index) else Gather.apply(dy, ctx.index)
+        index = ctx.index
+        part = view_of(dy, Slice, index.index) if isinstance(index, Basic) else Gather.apply(dy, index)
         return rest, unbroadcast(part, shape).to(dtype), None
 
 
@@ -93,30 +96,15 @@ class ZeroAt(Function):
     """A copy with zeros at ``index``."""
 
     @staticmethod
-    def forward(ctx: Context, x: Tensor, index: Index) -> Tensor:
+    def forward(ctx: Context, x: Tensor, index: Selection) -> Tensor:
         ctx.index = index
         y = kernels.copy(x._array)
-        if is_basic(index):
-            kernels.fill(y[index], 0)
-        else:
-            y[index] = 0
+        index.set(y, zeros((), y.dtype))
         return wrap(y)
 
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> Any:
         return ZeroAt.apply(dy, ctx.index), None
-
-
-def add_at(x: Array, index: Index, values: Array) -> None:
-    """``x[index] += values`` where duplicates add up in the order of the index; masks have none."""
-    if all(not isinstance(i, np.ndarray) or i.dtype == bool for i in index):
-        x[index] += values
-    else:
-        np.add.at(x, index, values)
-
-
-def is_basic(index: Index) -> bool:
-    return not any(isinstance(i, np.ndarray) for i in index)
 
 
 def parse(index: Any) -> tuple[Index, Index | None]:
@@ -200,12 +188,7 @@ def getitem(x: Tensor, index: Any) -> Tensor:
         x = view_of(x, Slice, basic)
     if advanced is None:
         return x
-    return Gather.apply(x, _frozen(advanced))  # type: ignore[no-any-return]
-
-
-def _frozen(index: Index) -> Index:
-    """Copies: the node must not see a later change of an index tensor."""
-    return tuple(i.copy() if isinstance(i, np.ndarray) else i for i in index)
+    return Gather.apply(x, selection(advanced, x._array.shape))  # type: ignore[no-any-return]
 
 
 def setitem(x: Tensor, index: Any, value: Any) -> None:
@@ -213,18 +196,21 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     basic, advanced = parse(index)
     view = x._array[basic]
     check_writable(view)
+    place: Selection = Basic(basic) if advanced is None else selection(advanced, view.shape)
     if not isinstance(value, Tensor):
         value = wrap(np.asarray(value, dtype=x._array.dtype))
+    if value._array.ndim:
+        _check_fits(value._array.shape, view.shape if advanced is None else place.shape(view))
     if not check_history(x, (value,)):
-        _write(view, (...,) if advanced is None else advanced, value._array)
+        if advanced is None:
+            write(view, value._array)
+        else:
+            place.set(view, value._array)
         x._bump()
         return
-    if advanced is not None:
-        if not _covers(basic):
-            x = view_of(x, Slice, basic)
-        basic = _frozen(advanced)
-    _check_fits(value._array.shape, x._array[basic].shape)
-    SetItem.apply(x, _fit(value, x._array[basic].ndim), basic)
+    if advanced is not None and not _covers(basic):
+        x = view_of(x, Slice, basic)
+    SetItem.apply(x, _fit(value, len(place.shape(x._array))) if value._array.ndim else value, place)
 
 
 def _covers(basic: Index) -> bool:
@@ -252,19 +238,7 @@ def _check_fits(shape: tuple[int, ...], place: tuple[int, ...]) -> None:
         )
 
 
-def _write(array: Array, index: Index, values: Array) -> None:
-    _check_fits(values.shape, array[index].shape)
-    if is_basic(index):
-        write(array[index], values)
-    else:
-        array[index] = values
-
-
 # By name.
-
-
-def _along(x: Tensor, dim: int, index: Array) -> Index:
-    return (*[slice(None)] * dim, index, ...)
 
 
 def _wanted_index(op: str, index: Tensor) -> Array:
@@ -280,14 +254,19 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     if places.ndim > 1:
         raise IndexError("index_select(): Index is supposed to be a vector")
     d = dimension("index_select", dim, input._array.ndim)
-    n = input._array.shape[d]
+    return Gather.apply(input, _rows("index_select", input._array, d, places))  # type: ignore[no-any-return]
+
+
+def _rows(op: str, x: Array, dim: int, places: Array) -> Rows:
+    n = x.shape[dim]
     if places.size and not (places.min() >= 0 and places.max() < n):
-        raise IndexError(f"index_select: index out of range, want 0 to {n - 1}")
-    return Gather.apply(input, _along(input, d, places.reshape(-1).copy()))  # type: ignore[no-any-return]
+        raise IndexError(f"{op}: index out of range, want 0 to {n - 1}")
+    places = kernels.index_places(int64(places), n).reshape(-1)  # a copy: the index may change
+    return Rows(dim, 1, places, places.shape)
 
 
-def _grid(op: str, x: Tensor, dim: int, index: Tensor) -> tuple[int, Index]:
-    """The full NumPy index of ``gather``: the index itself along ``dim``, positions elsewhere."""
+def _grid(op: str, x: Tensor, dim: int, index: Tensor) -> Selection:
+    """What ``gather`` selects: the index along ``dim``, the same positions elsewhere."""
     places = _wanted_index(op, index)
     d = dimension(op, dim, x._array.ndim)
     if places.ndim != x._array.ndim:
@@ -301,16 +280,12 @@ def _grid(op: str, x: Tensor, dim: int, index: Tensor) -> tuple[int, Index]:
     n = x._array.shape[d] if x._array.ndim else 1
     if places.size and not (places.min() >= 0 and places.max() < n):
         raise RuntimeError(f"{op}: index is out of bounds for dimension {d} with size {n}")
-    if not places.ndim:
-        return d, (...,)
-    grid = list(np.ogrid[tuple(slice(0, s) for s in places.shape)])
-    grid[d] = places.copy()
-    return d, tuple(np.asarray(g) for g in grid)
+    return Along(d, kernels.copy(int64(places))) if places.ndim else Basic((...,))
 
 
 def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """Along ``dim`` the entries named by ``index``, which has as many dimensions as input."""
-    return Gather.apply(input, _grid("gather", input, dim, index)[1])  # type: ignore[no-any-return]
+    return Gather.apply(input, _grid("gather", input, dim, index))  # type: ignore[no-any-return]
 
 
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
@@ -328,13 +303,10 @@ class ScatterInto(Function):
     """x with the values of src written, or added, at ``index``."""
 
     @staticmethod
-    def forward(ctx: Context, x: Tensor, src: Tensor, index: Index, add: bool) -> Tensor:
+    def forward(ctx: Context, x: Tensor, src: Tensor, index: Selection, add: bool) -> Tensor:
         ctx.index, ctx.add = index, add
         y = kernels.copy(x._array)
-        if add:
-            add_at(y, index, src._array)
-        else:
-            y[index] = src._array
+        (index.add if add else index.set)(y, src._array)
         return wrap(y)
 
     @staticmethod
@@ -356,13 +328,13 @@ def _source(op: str, input: Tensor, index: Tensor, src: Tensor | float) -> Tenso
 
 def scatter(input: Tensor, dim: int, index: Tensor, src: Tensor | float) -> Tensor:
     """input with ``src`` written along ``dim`` at ``index``; of duplicates the last one stays."""
-    place = _grid("scatter", input, dim, index)[1]
+    place = _grid("scatter", input, dim, index)
     return ScatterInto.apply(input, _source("scatter", input, index, src), place, False)  # type: ignore[no-any-return]
 
 
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """input with ``src`` added along ``dim`` at ``index``, duplicates in the order of the index."""
-    place = _grid("scatter_add", input, dim, index)[1]
+    place = _grid("scatter_add", input, dim, index)
     return ScatterInto.apply(input, _source("scatter_add", input, index, src), place, True)  # type: ignore[no-any-return]
 
 
@@ -370,31 +342,29 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     """input with ``alpha * source`` added to the entries ``index`` along ``dim``."""
     places = _wanted_index("index_add", index)
     d = dimension("index_add", dim, input._array.ndim)
-    n = input._array.shape[d]
     want = (*input.shape[:d], places.size, *input.shape[d + 1 :])
     if source.shape != want:
         raise RuntimeError(f"index_add: argument 'source' has shape {list(source.shape)}, want {list(want)}")
-    if places.size and not (places.min() >= 0 and places.max() < n):
-        raise IndexError(f"index_add: index out of range, want 0 to {n - 1}")
     if alpha != 1:
         source = source * alpha
-    return ScatterInto.apply(input, source, _along(input, d, places.copy()), True)  # type: ignore[no-any-return]
+    return ScatterInto.apply(input, source, _rows("index_add", input._array, d, places), True)  # type: ignore[no-any-return]
 
 
 class MaskedFill(Function):
     @staticmethod
-    def forward(ctx: Context, x: Tensor, mask: Array, value: Tensor) -> Tensor:
+    def forward(ctx: Context, x: Tensor, mask: Array, value: Any) -> Tensor:
         ctx.mask = mask
-        ctx.shapes = x._array.shape, value._array.shape
-        return wrap(np.where(mask, value._array, x._array).astype(x._array.dtype, copy=False))
+        ctx.shapes = x._array.shape, value._array.shape if isinstance(value, Tensor) else None
+        filler = cast_array(value._array, x._array.dtype) if isinstance(value, Tensor) else value
+        return wrap(choose(mask, filler, x._array))
 
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> Any:
         kept, filled = None, None
         if ctx.needs_input_grad[0]:
-            kept = unbroadcast(MaskedFill.apply(dy, ctx.mask, wrap(np.zeros((), dy._array.dtype))), ctx.shapes[0])
+            kept = unbroadcast(MaskedFill.apply(dy, ctx.mask, 0.0), ctx.shapes[0])
         if ctx.needs_input_grad[2]:
-            filled = MaskedFill.apply(dy, ~ctx.mask, wrap(np.zeros((), dy._array.dtype)))
+            filled = MaskedFill.apply(dy, kernels.eq(ctx.mask, 0), 0.0)
             filled = unbroadcast(filled, ctx.shapes[1])
         return kept, None, filled
 
@@ -408,7 +378,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
         number = np.asarray(value)
         if not np.can_cast(number.dtype, input._array.dtype, "same_kind"):
             raise RuntimeError(f"value cannot be converted to type {input._array.dtype} without overflow")
-        value = wrap(number.astype(input._array.dtype))
+        value = float(number) if input._array.dtype in FLOATS else wrap(number.astype(input._array.dtype))
     elif value._array.ndim:
         raise RuntimeError(
             f"masked_fill only supports a 0-dimensional value tensor, but got tensor with {value._array.ndim} "
@@ -422,7 +392,7 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     if mask._array.dtype != np.bool_:
         raise RuntimeError(f"masked_select: argument 'mask' is {mask.dtype}, want a bool tensor")
     x, where = broadcast_tensors(input, mask)
-    return Gather.apply(x, (where._array.copy(), ...))  # type: ignore[no-any-return]
+    return Gather.apply(x, Mask(kernels.copy(where._array)))  # type: ignore[no-any-return]
 
 
 class Triangle(Function):
@@ -444,12 +414,12 @@ def _triangle(op: str, x: Tensor, diagonal: int, keep: Callable[..., Array]) -> 
 
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     """The lower triangle of the last two dimensions, zeros above ``diagonal``."""
-    return _triangle("tril", input, diagonal, np.tril)
+    return _triangle("tril", input, diagonal, kernels.tril)
 
 
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """The upper triangle of the last two dimensions, zeros below ``diagonal``."""
-    return _triangle("triu", input, diagonal, np.triu)
+    return _triangle("triu", input, diagonal, kernels.triu)
 
 
 def flip(input: Tensor, dims: int | Sequence[int]) -> Tensor:
@@ -517,6 +487,7 @@ def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] |
 
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """The indices of the elements that aren't zero: (count, ndim), or a tuple with a tensor per dimension."""
+    numpy_path("nonzero")
     found = np.nonzero(np.atleast_1d(input._array))
     if as_tuple:
         return tuple(wrap(i.astype(np.int64, copy=False)) for i in found)
@@ -541,6 +512,7 @@ def _order(x: Array, dim: int, descending: bool) -> Array:
 
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
     """The indices that sort along ``dim``. Always stable."""
+    numpy_path("argsort")
     d = dimension("argsort", dim, input._array.ndim)
     return wrap(np.ascontiguousarray(_order(input._array, d, descending)).reshape(input.shape))
 

@@ -12,6 +12,7 @@ from chainrule import kernels
 from chainrule.autograd import Context, Function
 from chainrule.dtypes import get_default_dtype
 from chainrule.ops.indexing import index_select, nonzero
+from chainrule.ops.memory import cast_array, choose
 from chainrule.ops.view import Slice, broadcast_to, clone, dimension, reshape, unbroadcast, unsqueeze, view_of
 from chainrule.tensor import Tensor, wrap
 
@@ -35,7 +36,7 @@ class Cast(Function):
     @staticmethod
     def forward(ctx: Context, x: Tensor, dtype: np.dtype[Any]) -> Tensor:
         ctx.dtype = x._array.dtype
-        return wrap(x._array.astype(dtype))
+        return wrap(cast_array(x._array, dtype))
 
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> Any:
@@ -72,11 +73,11 @@ class Where(Function):
     @staticmethod
     def forward(ctx: Context, condition: np.ndarray[Any, Any], x: Tensor, y: Tensor) -> Tensor:
         ctx.condition, ctx.shapes = condition, (x._array.shape, y._array.shape)
-        return wrap(np.asarray(np.where(condition, x._array, y._array)))
+        return wrap(choose(condition, x._array, y._array))
 
     @staticmethod
     def backward(ctx: Context, dz: Tensor) -> Any:
-        zero = wrap(np.zeros((), dz._array.dtype))
+        zero = wrap(kernels.full((), 0, dz._array.dtype))
         _, need_x, need_y = ctx.needs_input_grad
         dx = unbroadcast(Where.apply(ctx.condition, dz, zero), ctx.shapes[0]) if need_x else None
         dy = unbroadcast(Where.apply(ctx.condition, zero, dz), ctx.shapes[1]) if need_y else None

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from chainrule import kernels, ops
+from chainrule._recording import numpy_path
 from chainrule.autograd import Context, Function
 from chainrule.autograd.grad_mode import is_grad_enabled
 from chainrule.tensor import Tensor, wrap
@@ -64,6 +65,7 @@ class CrossEntropy(Function):
 
 def _class_weights(x: Array, axis: int, target: Array, weight: Array, ignore: int, smoothing: float) -> Array:
     """What multiplies each class's negative log-probability."""
+    numpy_path("the second derivative of cross_entropy")
     n = x.shape[axis]
     w = np.ones(n, x.dtype) if weight is None else weight
     w = w.reshape([n if a == axis else 1 for a in range(x.ndim)])
@@ -111,16 +113,18 @@ def nll_loss(
         raise ValueError(f"{reduction} is not a valid value for reduction")
     if labels.shape != x.shape[:axis] + x.shape[axis + 1 :]:
         raise ValueError(f"nll_loss: the target of shape {labels.shape} doesn't fit the input of shape {x.shape}")
-    counts = labels != ignore_index
-    if ((labels < 0) | (labels >= x.shape[axis]))[counts].any():
+    counts = ops.ne(target, ignore_index)
+    safe = ops.where(counts, target, 0)
+    if safe._array.size and not (safe._array.min() >= 0 and safe._array.max() < x.shape[axis]):
         raise IndexError(f"nll_loss: a label is out of range for {x.shape[axis]} classes")
-    safe = np.where(counts, labels, 0)
-    w = (np.ones(x.shape[axis], x.dtype) if weight is None else weight._array)[safe] * counts
-    picked = ops.squeeze(ops.gather(input, axis, wrap(np.expand_dims(safe, axis))), axis)
-    losses = -ops.where(wrap(np.asarray(counts)), picked, wrap(np.zeros((), x.dtype))) * wrap(w.astype(x.dtype))
+    w = ops.cast(counts, x.dtype)
+    if weight is not None:
+        w = w * ops.reshape(ops.index_select(weight.detach(), 0, ops.reshape(safe, (-1,))), labels.shape)
+    picked = ops.squeeze(ops.gather(input, axis, ops.unsqueeze(safe, axis)), axis)
+    losses = -ops.where(counts, picked, 0.0) * w
     if reduction != "mean":
         return _reduced(losses, reduction)
-    return ops.sum(losses) / wrap(np.asarray(np.sum(w), x.dtype))
+    return ops.sum(losses) / ops.sum(w)
 
 
 class MSELoss(Function):
@@ -177,7 +181,7 @@ class BCEWithLogits(Function):
         g = dloss / max(1, x._array.size) if reduction == "mean" else dloss
         if weight is not None:
             g = g * wrap(weight)
-        p = wrap(np.ones((), x._array.dtype) if pos_weight is None else pos_weight)
+        p = wrap(kernels.full((), 1, x._array.dtype) if pos_weight is None else pos_weight)
         dx = g * ((1 + (p - 1) * target) * ops.sigmoid(x) - p * target)
         dtarget = g * ((p - 1) * ops.softplus(-x) - x) if ctx.needs_input_grad[1] else None
         return dx, dtarget, None, None, None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from chainrule import kernels, ops
+from chainrule._recording import numpy_path
 from chainrule.autograd import Context, Function
 from chainrule.autograd.grad_mode import state
 from chainrule.tensor import Tensor, wrap
@@ -37,6 +38,7 @@ class MatMul(Function):
         if a._array.dtype.kind != "f" and b._array.dtype.kind != "f":
             left = a._array.swapaxes(-1, -2) if transpose_a else a._array
             right = b._array.swapaxes(-1, -2) if transpose_b else b._array
+            numpy_path(f"matmul of {a.dtype}")
             return wrap(np.matmul(left, right))
         return wrap(kernels.matmul(a._array, b._array, transpose_a, transpose_b))
 
@@ -116,11 +118,25 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     return ops.reshape(input, (input.shape[0], 1)) * vec2
 
 
+class Ignoring(Function):
+    """y, whatever the other operand holds: that one's gradient is zeros, as PyTorch has it."""
+
+    @staticmethod
+    def forward(ctx: Context, y: Tensor, ignored: Tensor) -> Tensor:
+        ctx.ignored = ignored._array.shape, ignored._array.dtype
+        return wrap(y._array)
+
+    @staticmethod
+    def backward(ctx: Context, dy: Tensor) -> Any:
+        shape, dtype = ctx.ignored
+        return dy, wrap(kernels.full(shape, 0, dtype)) if ctx.needs_input_grad[1] else None
+
+
 def _plus(input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
     """beta input + alpha product; with beta 0, NaN in ``input`` doesn't spread."""
     scaled = product if alpha == 1 else product * alpha
     if beta == 0:
-        return scaled
+        return Ignoring.apply(scaled, input)  # type: ignore[no-any-return]
     return (input if beta == 1 else input * beta) + scaled
 
 

@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from chainrule import kernels, ops
 from chainrule.autograd import Context, Function
 from chainrule.autograd.grad_mode import is_grad_enabled
@@ -155,7 +153,10 @@ def batch_norm(
     if own and not training:
         means = variances = None
     if not own and means is not None:
-        means, variances = np.array(means), np.array(variances)  # a later step of training must not reach this one
+        means, variances = (
+            kernels.copy(means),
+            kernels.copy(variances),
+        )  # a later step of training must not reach this one
     y: Tensor = BatchNorm.apply(input, weight, bias, means, variances, own, momentum, eps)
     if training:
         for r in (running_mean, running_var):

@@ -10,9 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chainrule import kernels, ops
+from chainrule._recording import numpy_path
 from chainrule.autograd import Context, Function
 from chainrule.autograd.grad_mode import is_grad_enabled
 from chainrule.dtypes import as_dtype
+from chainrule.ops.indexing import ScatterAdd
+from chainrule.ops.memory import CAST
+from chainrule.ops.selection import Along
 from chainrule.ops.view import dimension
 from chainrule.tensor import Tensor, wrap
 
@@ -105,7 +109,10 @@ def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = 
     """Sum over ``dim`` (all dimensions by default); integers and bools are summed as int64."""
     x = _cast(input, dtype)
     dims = dimensions("sum", dim, x._array.ndim)
+    if x._array.dtype == bool:  # counted exactly
+        return wrap(kernels.cast(kernels.sum(kernels.cast(x._array, np.float64), dims, keepdim), np.int64))
     if not _floating(x):
+        numpy_path("sum of integers")
         return wrap(np.asarray(np.sum(x._array, dims, dtype=np.int64, keepdims=keepdim)))
     return Sum.apply(x, dims, keepdim)  # type: ignore[no-any-return]
 
@@ -131,10 +138,9 @@ class Extreme(Function):
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> Any:
         x, y = ctx.saved_tensors
-        ties = x._array == y._array.reshape(_kept(ctx.shape, ctx.dims))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            share = ties.astype(x._array.dtype) / np.sum(ties, ctx.dims, dtype=x._array.dtype, keepdims=True)
-        return _expand(dy, ctx.shape, ctx.dims) * wrap(np.asarray(share)), None, None, None
+        ties = kernels.cast(kernels.eq(x._array, y._array.reshape(_kept(ctx.shape, ctx.dims))), x._array.dtype)
+        share = kernels.div(ties, kernels.sum(ties, ctx.dims, True))
+        return _expand(dy, ctx.shape, ctx.dims) * wrap(share), None, None, None
 
 
 class ExtremeAlong(Function):
@@ -150,9 +156,9 @@ class ExtremeAlong(Function):
 
     @staticmethod
     def backward(ctx: Context, dy: Tensor, _: Any) -> Any:
-        chosen = np.zeros(ctx.shape, dy._array.dtype)
-        np.put_along_axis(chosen, ctx.places.reshape(_kept(ctx.shape, (ctx.dim,))), 1, ctx.dim)
-        return _expand(dy, ctx.shape, (ctx.dim,)) * wrap(chosen), None, None, None
+        kept = _kept(ctx.shape, (ctx.dim,))
+        place = Along(ctx.dim, ctx.places.reshape(kept))
+        return ScatterAdd.apply(ops.reshape(dy, kept), place, ctx.shape), None, None, None
 
 
 def _extreme(name: str, input: Tensor, dim: Dims, keepdim: bool) -> Tensor:
@@ -160,6 +166,7 @@ def _extreme(name: str, input: Tensor, dim: Dims, keepdim: bool) -> Tensor:
     if builtins.any(input._array.shape[i] == 0 for i in dims):
         raise RuntimeError(f"{name}(): Expected reduction dim to have non-zero size, got shape {list(input.shape)}.")
     if not _floating(input):
+        numpy_path(f"{name} of {input.dtype}")
         return wrap(np.asarray(getattr(np, name)(input._array, dims, keepdims=keepdim)))
     return Extreme.apply(input, getattr(kernels, name), dims, keepdim)  # type: ignore[no-any-return]
 
@@ -182,6 +189,7 @@ def _along(name: str, input: Tensor, dim: int, keepdim: bool) -> ValuesAndIndice
     if input._array.shape[d] == 0 and input._array.size == 0:
         raise IndexError(f"{name}(): Expected reduction dim {d} to have non-zero size.")
     if not _floating(input):
+        numpy_path(f"{name} of {input.dtype}")
         places = wrap(np.asarray(getattr(np, "arg" + name)(input._array, d, keepdims=keepdim)))
         return ValuesAndIndices(wrap(np.asarray(getattr(np, name)(input._array, d, keepdims=keepdim))), places)
     return ValuesAndIndices(*ExtremeAlong.apply(input, getattr(kernels, name), d, keepdim))
@@ -209,6 +217,7 @@ def _place(name: str, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
     if x.ndim == 0:
         return wrap(np.zeros((), np.int64))
     if x.dtype.kind != "f":
+        numpy_path(f"{name} of {x.dtype}")
         return wrap(np.asarray(getattr(np, name)(x, d, keepdims=keepdim)))
     return wrap(getattr(kernels, name)(x, d, keepdim))
 
@@ -270,14 +279,16 @@ class Root(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Tensor) -> Tensor:
-        y = wrap(np.asarray(np.sqrt(x._array)))  # of a 0-d array NumPy returns a scalar
+        y = wrap(kernels.sqrt(x._array))
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> Any:
         (y,) = ctx.saved_tensors
-        return dy / (y * 2 + wrap(np.where(y._array == 0, np.inf, 0).astype(y._array.dtype)))
+        return dy / (
+            y * 2 + wrap(kernels.where(kernels.eq(y._array, 0.0), np.inf, kernels.full((), 0, y._array.dtype)))
+        )
 
 
 def std(input: Tensor, dim: Dims = None, *, correction: float | None = 1, keepdim: bool = False) -> Tensor:
@@ -305,7 +316,7 @@ def norm(input: Tensor, p: Any = "fro", dim: Dims = None, keepdim: bool = False,
     if p == -math.inf:
         return amin(ops.abs(x), () if dim is None else dim, keepdim)
     if p == 0:
-        return sum(wrap((x._array != 0).astype(x._array.dtype)), dim, keepdim)
+        return sum(ops.cast(ops.ne(x, 0), x._array.dtype), dim, keepdim)
     if p == 1:
         return sum(ops.abs(x), dim, keepdim)
     return ops.pow(sum(ops.pow(ops.abs(x), p), dim, keepdim), 1 / p)
@@ -316,10 +327,9 @@ class LogSumExp(Function):
     def forward(ctx: Context, x: Tensor, dims: tuple[int, ...], keepdim: bool) -> Tensor:
         ctx.dims = dims
         largest = kernels.amax(x._array, dims, True)
-        largest[~np.isfinite(largest)] = 0
-        with np.errstate(divide="ignore", over="ignore"):
-            total = kernels.sum(np.asarray(np.exp(x._array - largest)), dims, True)
-            y = np.asarray(np.log(total) + largest)
+        largest = kernels.where(kernels.lt(kernels.abs(largest), np.inf), largest, 0.0)
+        total = kernels.sum(kernels.exp(kernels.sub(x._array, largest)), dims, True)
+        y = kernels.add(kernels.log(total), largest)
         out = wrap(y if keepdim else y.reshape([n for i, n in enumerate(y.shape) if i not in dims]))
         ctx.save_for_backward(x, out)
         return out
@@ -341,7 +351,7 @@ class CumSum(Function):
     @staticmethod
     def forward(ctx: Context, x: Tensor, dim: int) -> Tensor:
         ctx.dim = dim
-        return wrap(np.cumsum(x._array, dim, dtype=x._array.dtype))
+        return wrap(kernels.cumsum(x._array, dim))
 
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> Any:
@@ -355,6 +365,7 @@ def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     if x._array.ndim == 0:
         return ops.clone(x)
     if not _floating(x):
+        numpy_path("cumsum of integers")
         return wrap(np.cumsum(x._array, d, dtype=np.int64))
     return CumSum.apply(x, d)  # type: ignore[no-any-return]
 
@@ -362,6 +373,7 @@ def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
 class Prod(Function):
     @staticmethod
     def forward(ctx: Context, x: Tensor, dims: tuple[int, ...], keepdim: bool) -> Tensor:
+        numpy_path("prod")
         y = wrap(np.asarray(np.prod(x._array, dims, keepdims=keepdim)))
         ctx.dims = dims
         ctx.save_for_backward(x, y)
@@ -387,15 +399,25 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
     x = _cast(input, dtype)
     dims = dimensions("prod", dim, x._array.ndim)
     if not _floating(x):
+        numpy_path("prod")
         return wrap(np.asarray(np.prod(x._array, dims, dtype=np.int64, keepdims=keepdim)))
     return Prod.apply(x, dims, keepdim)  # type: ignore[no-any-return]
 
 
 def all(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Whether every element is true (not zero), over ``dim``."""
-    return wrap(np.asarray(np.all(input._array, dimensions("all", dim, input._array.ndim), keepdims=keepdim)))
+    return _truth(input, dimensions("all", dim, input._array.ndim), keepdim, kernels.amin, np.all)
 
 
 def any(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Whether an element is true (not zero), over ``dim``."""
-    return wrap(np.asarray(np.any(input._array, dimensions("any", dim, input._array.ndim), keepdims=keepdim)))
+    return _truth(input, dimensions("any", dim, input._array.ndim), keepdim, kernels.amax, np.any)
+
+
+def _truth(x: Tensor, dims: tuple[int, ...], keepdim: bool, extreme: Any, function: Any) -> Tensor:
+    """By the extreme of zeros and ones, where there are any."""
+    if x._array.size and x._array.dtype in CAST:
+        ones = kernels.cast(kernels.ne(x._array, 0), np.float32)
+        return wrap(kernels.ne(extreme(ones, dims, keepdim), 0.0))
+    numpy_path(function.__name__)
+    return wrap(np.asarray(function(x._array, dims, keepdims=keepdim)))

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from chainrule import dtypes, kernels, ops
+from chainrule._recording import numpy_path
 from chainrule.autograd import Context, Function
-from chainrule.ops.elementwise import FLOATS, add, div, mul
+from chainrule.ops.elementwise import add, div, mul
 from chainrule.ops.joining import cast
+from chainrule.ops.memory import FLOATS
 from chainrule.tensor import Tensor, wrap
 
 __all__ = [
@@ -67,10 +69,6 @@ class Unary(Function):
         return ctx._function.gradient(dy, saved)
 
 
-def by_numpy(ufunc: Callable[[Array], Any]) -> Any:
-    return staticmethod(lambda x: np.asarray(ufunc(x)))
-
-
 class Neg(Unary):
     kernel = staticmethod(kernels.neg)
     gradient = staticmethod(lambda dy, x: neg(dy))
@@ -78,7 +76,7 @@ class Neg(Unary):
 
 class Abs(Unary):
     kernel = staticmethod(kernels.abs)
-    gradient = staticmethod(lambda dy, x: mul(dy, wrap(np.asarray(np.sign(x._array)))))
+    gradient = staticmethod(lambda dy, x: mul(dy, wrap(kernels.sign(x._array))))
 
 
 class Exp(Unary):
@@ -127,17 +125,17 @@ class Reciprocal(Unary):
 
 
 class Sin(Unary):
-    kernel = by_numpy(np.sin)
+    kernel = staticmethod(kernels.sin)
     gradient = staticmethod(lambda dy, x: mul(dy, cos(x)))
 
 
 class Cos(Unary):
-    kernel = by_numpy(np.cos)
+    kernel = staticmethod(kernels.cos)
     gradient = staticmethod(lambda dy, x: neg(mul(dy, sin(x))))
 
 
 class Tan(Unary):
-    kernel = by_numpy(np.tan)
+    kernel = staticmethod(lambda x: kernels.div(kernels.sin(x), kernels.cos(x)))
     gradient = staticmethod(lambda dy, y: mul(dy, add(mul(y, y), 1)))
     saves_output = True
 
@@ -175,6 +173,7 @@ def neg(input: Tensor) -> Tensor:
     if input._array.dtype.kind == "b":
         raise RuntimeError("Negation, the `-` operator, on a bool tensor is not supported. Use `~` or logical_not().")
     if input._array.dtype not in FLOATS:
+        numpy_path(f"neg of {input.dtype}")
         return wrap(np.asarray(np.negative(input._array)))
     return Neg.apply(input)  # type: ignore[no-any-return]
 
@@ -182,6 +181,7 @@ def neg(input: Tensor) -> Tensor:
 def abs(input: Tensor) -> Tensor:
     """The magnitude; its gradient is 0 at 0."""
     if input._array.dtype not in FLOATS:
+        numpy_path(f"abs of {input.dtype}")
         return wrap(np.asarray(np.abs(input._array)))
     return Abs.apply(input)  # type: ignore[no-any-return]
 
@@ -300,6 +300,7 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
         low, high = -np.inf if min is None else min, np.inf if max is None else max
         return Clamp.apply(input, float(low), float(high))  # type: ignore[no-any-return]
     if numbers and not isinstance(min, float) and not isinstance(max, float):
+        numpy_path(f"clamp of {input.dtype}")
         array = input._array
         array = array if min is None else np.maximum(array, np.asarray(min, array.dtype))
         return wrap(np.asarray(array if max is None else np.minimum(array, np.asarray(max, array.dtype))))

@@ -4,10 +4,12 @@ They are the oracle of the tests (run in float64) and the specification to read;
 """
 
 from chainrule.reference.attention import *  # noqa: F403
+from chainrule.reference.compare import *  # noqa: F403
 from chainrule.reference.conv import *  # noqa: F403
 from chainrule.reference.copy import *  # noqa: F403
 from chainrule.reference.elementwise import *  # noqa: F403
 from chainrule.reference.embedding import *  # noqa: F403
+from chainrule.reference.index import *  # noqa: F403
 from chainrule.reference.loss import *  # noqa: F403
 from chainrule.reference.matmul import *  # noqa: F403
 from chainrule.reference.norm import *  # noqa: F403

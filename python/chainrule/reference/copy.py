@@ -6,7 +6,7 @@ import numpy as np
 
 __all__ = ["copy", "fill"]
 
-Array = np.ndarray[Any, Any]
+Array = Any  # NumPy arrays; NumPy annotates what its functions return as Any
 
 
 def copy(x: Array, out: Array | None = None) -> Array:

@@ -175,3 +175,31 @@ def tanh(x: Array) -> Array:
 
 def tanh_backward(dy: Array, y: Array) -> Array:
     return dy * (1 - y * y)
+
+
+def ceil(x: Array) -> Array:
+    return np.ceil(x)
+
+
+def cos(x: Array) -> Array:
+    return np.cos(x)
+
+
+def floor(x: Array) -> Array:
+    return np.floor(x)
+
+
+def round(x: Array) -> Array:
+    return np.rint(x)
+
+
+def sign(x: Array) -> Array:
+    return np.where(np.isnan(x), 0, np.sign(x)).astype(x.dtype)
+
+
+def sin(x: Array) -> Array:
+    return np.sin(x)
+
+
+def trunc(x: Array) -> Array:
+    return np.trunc(x)

@@ -104,6 +104,11 @@ CASES.append(
 
 UNARY: dict[str, Args] = {
     "abs": special(),
+    **dict.fromkeys(
+        ("ceil", "floor", "round", "trunc"), special(others=(1.5, -2.5, 0.7, -0.3, 2.0**22 + 0.5, 2.0**51 + 0.5))
+    ),
+    **dict.fromkeys(("cos", "sin"), special(others=(1e5, -1048577.0, 3.14159265, 1e-30, 3e38))),
+    "sign": special(),
     "erf": special(others=(3.0, 5.0, -7.0)),
     "erfc": special(others=(3.0, 9.0, -7.0)),
     "exp": special(others=(88.0, -87.0)),
@@ -123,7 +128,7 @@ UNARY: dict[str, Args] = {
     "square": special(),
     "tanh": special(others=(5.0, 20.0)),
 }
-EXACT = {"abs", "neg", "relu", "square"}
+EXACT = {"abs", "ceil", "floor", "round", "sign", "trunc", "neg", "relu", "square"}
 POSITIVE = {"log", "rsqrt", "sqrt"}
 # Where a cancellation inside is part of the function's own definition, errors are those of its terms.
 ULPS = {"erf": 2.5, "erfc": 6, "gelu": 8, "gelu_tanh": 6, "rsqrt": 2, "silu": 5}

@@ -1,0 +1,72 @@
+// y = x in another dtype, for a contiguous y and x of any strides.
+//   to float      rounded to nearest
+//   to an integer towards zero; NaN and what is out of range give the lowest int32 or int64 (what x86 gives), and for
+//                 uint8 the low byte of that int64
+//   to bool       whether it isn't zero (NaN isn't)
+#include "dtypes.h"
+#include "kernels.h"
+#include "strided.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+namespace {
+
+template <class T>
+constexpr bool kFloating = false;
+template <>
+constexpr bool kFloating<float> = true;
+template <>
+constexpr bool kFloating<double> = true;
+
+template <class I, class F>
+CHAINRULE_INLINE I truncated(F v) {
+  constexpr I lowest = I(I(1) << (8 * sizeof(I) - 2)) * -2;
+  const F limit = -F(lowest);  // a power of two
+  return v >= -limit && v < limit ? I(v) : lowest;
+}
+
+template <class To, class From>
+struct Convert {
+  static CHAINRULE_INLINE To of(From v) {
+    if constexpr (kFloating<From> && !kFloating<To> && sizeof(To) == 1)
+      return To(truncated<i64>(v));
+    else if constexpr (kFloating<From> && !kFloating<To>)
+      return truncated<To>(v);
+    else
+      return To(v);
+  }
+};
+template <class From>
+struct Convert<bool, From> {
+  static CHAINRULE_INLINE bool of(From v) { return v != 0; }
+};
+
+template <class To, class From>
+CHAINRULE_INLINE void cast_rows(Team& team, To* y, const From* x, const Strided& space) {
+  const i64 sx = space.stride[0][space.dims - 1];
+  rows_of<1>(team, space, 2 * kFlatGrain, [&](i64 at, const i64* offset, i64 count) {
+    To* const out = y + at;
+    const From* const in = x + offset[0];
+    if (sx == 1)
+      for (i64 i = 0; i < count; i++) out[i] = Convert<To, From>::of(in[i]);
+    else
+      for (i64 i = 0; i < count; i++) out[i] = Convert<To, From>::of(in[i * sx]);
+  });
+}
+
+}  // namespace
+
+template <class T>
+void cast(Team& team, void* y, const void* x, const Strided& space, Dtype to, Dtype from) {
+  by_dtype(to, [&](auto u) {
+    using To = decltype(u);
+    by_dtype(from, [&](auto v) {
+      using From = decltype(v);
+      cast_rows(team, static_cast<To*>(y), static_cast<const From*>(x), space);
+    });
+  });
+}
+
+INSTANTIATE(cast)
+
+}  // namespace chainrule::CHAINRULE_ISA
