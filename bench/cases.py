@@ -324,12 +324,17 @@ def elementwise() -> list[Case]:
 # Convolutions: batch, channels, height = width, output channels, kernel, stride, padding, groups.
 CONVOLUTIONS = {
     "128x16x32x32 -> 16, 3x3": (128, 16, 32, 16, 3, 1, 1, 1),
+    "128x32x16x16 -> 32, 3x3": (128, 32, 16, 32, 3, 1, 1, 1),
     "128x64x8x8 -> 64, 3x3": (128, 64, 8, 64, 3, 1, 1, 1),
     "16x64x56x56 -> 64, 3x3": (16, 64, 56, 64, 3, 1, 1, 1),
+    "16x128x28x28 -> 128, 3x3 stride 2": (16, 128, 28, 128, 3, 2, 1, 1),
     "64x1x28x28 -> 6, 5x5": (64, 1, 28, 6, 5, 1, 0, 1),
     "64x6x12x12 -> 16, 5x5": (64, 6, 12, 16, 5, 1, 0, 1),
     "16x256x28x28 -> 64, 1x1": (16, 256, 28, 64, 1, 1, 0, 1),
+    "16x256x56x56 -> 64, 1x1": (16, 256, 56, 64, 1, 1, 0, 1),
+    "8x3x224x224 -> 64, 7x7 stride 2": (8, 3, 224, 64, 7, 2, 3, 1),
     "8x96x28x28 depthwise 3x3": (8, 96, 28, 96, 3, 1, 1, 96),
+    "32x96x56x56 depthwise 3x3": (32, 96, 56, 96, 3, 1, 1, 96),
 }
 
 
@@ -352,6 +357,8 @@ def convolution(label: str, sizes: tuple[int, ...]) -> list[Case]:
     }
     to_input = {"torch": lambda t, dy, w, _: backward(t, dy, t.empty(x), w, [True, False, False])}
     to_weight = {"torch": lambda t, dy, x, _: backward(t, dy, x, t.empty(w), [False, True, False])}
+    for peers in (forward, to_input, to_weight):
+        peers["torch channels_last"] = peers["torch"]
     return [
         Case("conv2d", label, shaped(x, w), how, forward, work),
         Case("conv2d_backward_input", label, shaped(dy, w, list(x)), how, to_input, work),

@@ -18,7 +18,7 @@ from typing import Any
 import chainrule
 from bench import steps
 from bench.cases import CASES
-from bench.contenders import available, prepare
+from bench.contenders import available, contenders, prepare
 from bench.test_bench import prove_equal
 from bench.timing import Timing, interleaved
 from chainrule import _core
@@ -54,7 +54,7 @@ def kernel_rows(only: str, rounds: int) -> list[Row]:
     for case in CASES:
         if only not in str(case):
             continue
-        names = [n for n in available() if n in ("chainrule", "numpy", *case.peers)]
+        names = contenders(case)
         for name in names[1:]:
             prove_equal(case, name)
         times = interleaved({n: r for n in names if (r := prepare(n, case))}, rounds)

@@ -9,7 +9,7 @@ import pytest
 
 from bench import steps
 from bench.cases import CASES, Case
-from bench.contenders import arrays, available, prepare
+from bench.contenders import arrays, available, contenders, prepare
 from chainrule import _core
 
 NAMES = available()
@@ -36,7 +36,7 @@ def test_every_kernel_has_a_case() -> None:
 
 @pytest.mark.parametrize(
     ("case", "name"),
-    [pytest.param(c, n, id=f"{c}-{n}") for c in CASES for n in NAMES if n in ("chainrule", "numpy", *c.peers)],
+    [pytest.param(c, n, id=f"{c}-{n}") for c in CASES for n in contenders(c)],
 )
 def test_kernel(benchmark: Any, case: Case, name: str) -> None:
     prove_equal(case, "numpy" if name == "chainrule" else name)

@@ -35,19 +35,21 @@ struct ConvEpilogue {
 };
 
 template <class T>
-void conv2d_direct(Team& team, T* y, const T* x, const T* w, const T* bias, const Conv2d& conv, Activation activation) {
-  const Sizes s = sizes_of(conv);
+void conv2d_depthwise(Team& team, T* y, const T* x, const T* w, const T* bias, const Conv2d& conv, const Sizes& s,
+                      Activation activation, T* scratch) {
   const View view = view_of(conv.window);
-  const i64 depth = s.in * s.taps;
-  const i64 grain = ceil_div(kFlatGrain * 8, at_least(i64(1), s.size * depth));
-  parallel_for(team, conv.batch * conv.cout, grain, [&](i64 begin, i64 end) {
+  T* const storage = scratch + team.rank() * part_room<T>(view);
+  const i64 grain = ceil_div(kFlatGrain * 8, at_least(i64(1), s.size * s.out * s.taps));
+  parallel_for(team, s.products, grain, [&](i64 begin, i64 end) {
     for (i64 i = begin; i < end; i++) {
-      const i64 o = i % conv.cout, first = (i / conv.cout * conv.groups + o / s.out) * s.in;
-      T* const plane = y + i * s.size;
-      for (i64 v = 0; v < view.rows; v++)
-        direct_row(x + first * s.image, w + o * depth, s.in, view, v,
-                   [&](i64 u, i64 n, vec<T> sums) { store(plane + v * view.columns + u, sums, n); });
-      ConvEpilogue<T>{bias, activation}(plane, s.size, o, 1, 0, s.size);
+      T* const planes = y + i * s.out * s.size;
+      const i64 first = i % conv.groups * s.out;
+      each_part(x + i * s.image, view, storage, [&](i64 row, const Band& band, const i32* offset) {
+        for (i64 o = 0; o < s.out; o++)
+          depthwise_sums(planes + o * s.size + row * view.columns, view.columns, storage, offset,
+                         w + (first + o) * s.taps, band);
+      });
+      ConvEpilogue<T>{bias, activation}(planes, s.size, first, s.out, 0, s.size);
     }
   });
 }
@@ -123,7 +125,7 @@ void conv2d_planes(Team& team, T* y, const T* x, const T* w, const T* bias, cons
 template <class T>
 i64 conv2d_scratch(const Conv2d& conv, i64 threads) {
   const Sizes s = sizes_of(conv);
-  if (s.in == 1 && worth_direct(s.out, s.taps)) return 0;
+  if (depthwise(s.out, s.in, s.taps)) return threads * part_room<T>(view_of(conv.window));
   if (pointwise(conv) || s.in == 0) return products_scratch<T>(s.products, forward_grid<T>(s), threads);
   const ForwardRoom<T> room(conv, s);
   return room.weights + threads * room.own;
@@ -133,7 +135,7 @@ template <class T>
 void conv2d(Team& team, T* y, const T* x, const T* w, const T* bias, const Conv2d& conv, Activation activation,
             T* scratch) {
   const Sizes s = sizes_of(conv);
-  if (s.in == 1 && worth_direct(s.out, s.taps)) return conv2d_direct(team, y, x, w, bias, conv, activation);
+  if (depthwise(s.out, s.in, s.taps)) return conv2d_depthwise(team, y, x, w, bias, conv, s, activation, scratch);
   if (!pointwise(conv) && s.in > 0) return conv2d_planes(team, y, x, w, bias, conv, s, activation, scratch);
   const Grid grid = forward_grid<T>(s);
   products<T>(team, s.products, grid, scratch, [&](i64 i) {

@@ -190,21 +190,27 @@ void input_band(T* dx, const T* dy, const InputBand& b, const InputRoom<T>& room
   }
 }
 
-// One output channel and one or two inputs per group: straight from the planes, without strides.
-CHAINRULE_INLINE bool direct_input(const Conv2d& conv, const Sizes& s) {
-  return s.out == 1 && worth_direct(s.in, s.taps) && conv.window.sh == 1 && conv.window.sw == 1;
+// One output channel and one or two inputs per group, without strides: straight from dy's plane.
+CHAINRULE_INLINE bool depthwise_input(const Conv2d& conv, const Sizes& s) {
+  return depthwise(s.in, s.out, s.taps) && conv.window.sh == 1 && conv.window.sw == 1;
+}
+
+CHAINRULE_INLINE View unstrided_view(const Window2d& g) {
+  return view_of_phase(g, row_phase(g, 0), column_phase(g, 0));
 }
 
 template <class T>
-void direct_planes(Team& team, T* dx, const T* dy, const T* w, const Conv2d& conv, const Sizes& s) {
-  const Window2d& g = conv.window;
-  const View view = view_of_phase(g, row_phase(g, 0), column_phase(g, 0));
-  const i64 grain = ceil_div(kFlatGrain * 8, at_least(i64(1), s.image * s.taps));
-  parallel_for(team, conv.batch * conv.cin, grain, [&](i64 begin, i64 end) {
+void input_depthwise(Team& team, T* dx, const T* dy, const T* w, const Conv2d& conv, const Sizes& s, T* scratch) {
+  const View view = unstrided_view(conv.window);
+  T* const storage = scratch + team.rank() * part_room<T>(view);
+  const i64 grain = ceil_div(kFlatGrain * 8, at_least(i64(1), s.image * s.in * s.taps));
+  parallel_for(team, s.products, grain, [&](i64 begin, i64 end) {
     for (i64 i = begin; i < end; i++)
-      for (i64 v = 0; v < view.rows; v++)
-        direct_row(dy + i / s.in * s.size, w + i % conv.cin * s.taps, 1, view, v,
-                   [&](i64 u, i64 n, vec<T> sums) { store(dx + i * s.image + v * view.columns + u, sums, n); });
+      each_part(dy + i * s.size, view, storage, [&](i64 row, const Band& band, const i32* offset) {
+        for (i64 c = 0; c < s.in; c++)
+          depthwise_sums(dx + (i * s.in + c) * s.image + row * view.columns, view.columns, storage, offset,
+                         w + (i % conv.groups * s.in + c) * s.taps, band);
+      });
   });
 }
 
@@ -218,7 +224,7 @@ Grid input_grid(const Sizes& s) {
 template <class T>
 i64 conv2d_backward_input_scratch(const Conv2d& conv, i64 threads) {
   const Sizes s = sizes_of(conv);
-  if (direct_input(conv, s)) return 0;
+  if (depthwise_input(conv, s)) return threads * part_room<T>(unstrided_view(conv.window));
   if (pointwise(conv)) return products_scratch<T>(s.products, input_grid<T>(s), threads);
   const InputRoom<T> room(conv, s);
   return room.weights + threads * room.own;
@@ -228,7 +234,7 @@ template <class T>
 void conv2d_backward_input(Team& team, T* dx, const T* dy, const T* w, const Conv2d& conv, T* scratch) {
   const Sizes s = sizes_of(conv);
   const Window2d& g = conv.window;
-  if (direct_input(conv, s)) return direct_planes(team, dx, dy, w, conv, s);
+  if (depthwise_input(conv, s)) return input_depthwise(team, dx, dy, w, conv, s, scratch);
   if (pointwise(conv)) {
     const Grid grid = input_grid<T>(s);
     return products<T>(team, s.products, grid, scratch, [&](i64 i) {

@@ -6,7 +6,7 @@
 // a tap is a shift; with a stride there is one run for each residue. Rows are shared whenever that is less to copy.
 #pragma once
 #include "conv_tile.h"
-#include "patches.h"
+#include "view.h"
 
 namespace chainrule::CHAINRULE_ISA {
 

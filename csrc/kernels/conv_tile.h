@@ -24,7 +24,7 @@ __attribute__((noinline)) static void conv_tile_fixed(T* c, i64 ldc, i64 last, b
     const T* const from = b + offset[k];
     vec<T> row[Vecs];
 #pragma GCC unroll 8
-    for (int v = 0; v < Vecs; v++) row[v] = load(from + v * vec<T>::size);
+    for (int v = 0; v < Vecs; v++) row[v] = keep(load(from + v * vec<T>::size));
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; r++) {
       const vec<T> x(a[r]);

@@ -1,88 +1,214 @@
-// Convolutions with one input channel per group, straight from the planes: an implicit product would pack more than it
-// multiplies. Forward and input gradient keep the order of the product (one chain over the taps); the weight gradient
-// is a sum over pixels in lanes.
+// Convolutions with one channel to sum over: a product would move more than it multiplies. A plane is copied once with
+// its padding (conv_planes.h, both axes shared); rows of positions are vectors, a tap is a load at an offset. Four rows
+// at a time use a load for each row of taps that sees it. Forward and input gradient keep the order of the product (one
+// chain over the taps); the weight gradient is a sum over positions in lanes.
 #pragma once
-#include "patches.h"
+#include "conv_planes.h"
 
 namespace chainrule::CHAINRULE_ISA {
 
-// The vec of positions (v, u..u+n) as tap (ty, tx) sees them.
-template <class T>
-CHAINRULE_INLINE vec<T> load_tap(const T* plane, const View& view, i64 v, i64 u, i64 ty, i64 tx, i64 n) {
-  const i64 y = v * view.step_y + view.off_y + ty * view.delta_y;
-  const i64 x = u * view.step_x + view.off_x + tx * view.delta_x;
-  if (n <= 0 || y < 0 || y >= view.h) return vec<T>(0);
-  if (x >= 0 && x + (n - 1) * view.step_x < view.w) {
-    if (view.step_x == 1) return load_every<1>(plane + y * view.w + x, 1, n);
-    if (view.step_x == 2) return load_every<2>(plane + y * view.w + x, 2, n);
-  }
-  T lanes[vec<T>::size] = {};
-  for (i64 i = 0; i < n; i++) {
-    const i64 at = x + i * view.step_x;
-    if (at >= 0 && at < view.w) lanes[i] = plane[y * view.w + at];
-  }
-  return load(lanes);
+constexpr i64 kBandRows = 4;  // enters the order of the weight gradient's sums: docs/numerics.md
+
+// Whether `rows` channels that see one channel with `taps` are computed here.
+CHAINRULE_INLINE bool depthwise(i64 rows, i64 channels, i64 taps) {
+  return channels == 1 && rows <= 2 && taps <= kBlockK;
 }
 
-// Vecs * size positions of one row: sum over k = (channel, ty, tx) of weights[k] times what the tap sees.
-template <int Vecs, class T, class Store>
-CHAINRULE_INLINE void direct_block(const T* plane, const T* weights, i64 channels, const View& view, i64 v, i64 u,
-                                   Store&& put) {
+// The band's copy: taps share runs along both axes where that is less than a run for each.
+CHAINRULE_INLINE Band plane_band(const View& v) {
+  Band b = band_of(v);
+  const AxisRuns shared = AxisRuns::together(v.kw, v.step_x, v.delta_x);
+  if (shared.runs * (v.columns + shared.reach) < v.kw * v.columns) b.x = shared;
+  b.pitch = v.columns + b.x.reach;
+  b.plane = (v.rows + b.y.reach) * b.pitch;
+  return b;
+}
+
+// A plane is copied in parts of so many rows, a multiple of kBandRows.
+CHAINRULE_INLINE i64 rows_of_part(const View& v) {
+  constexpr i64 kStorage = i64(1) << 15;
+  View one = v;
+  one.rows = kBandRows;
+  const Band b = plane_band(one);
+  const i64 bands = kStorage / at_least(i64(1), b.plane * b.y.runs * b.x.runs);
+  return at_least(i64(1), bands) * kBandRows;
+}
+
+template <class T>
+CHAINRULE_INLINE i64 part_room(const View& v) {
+  View part = v;
+  part.rows = at_most(v.rows, rows_of_part(v));
+  const Band b = plane_band(part);
+  return round_up(b.plane * b.y.runs * b.x.runs, vec<T>::size) + 4 * vec<T>::size;  // loads reach past the last row
+}
+
+// f(row, band, offset) for each part of a plane, copied to storage.
+template <class T, class F>
+CHAINRULE_INLINE void each_part(const T* plane, const View& v, T* storage, F&& f) {
+  const i64 rows = rows_of_part(v);
+  for (i64 row = 0; row < v.rows; row += rows) {
+    View part = v;
+    part.rows = at_most(rows, v.rows - row);
+    part.off_y += row * v.step_y;
+    const Band band = plane_band(part);
+    i32 offset[kBlockK];
+    copy_block(storage, offset, plane, 0, v.taps(), band);
+    f(row, band, offset);
+  }
+}
+
+// Windows of a fixed size, one apart in rows: tap row ty of position row v lies in row v + ty (or, with a negative
+// delta, v - ty) of the copy. 0 for any other window.
+CHAINRULE_INLINE i64 fixed_window(const Band& b) {
+  const View& v = b.view;
+  const bool unit = b.y.shared && v.step_y == 1 && (v.delta_y == 1 || v.delta_y == -1);
+  return unit && v.kh == v.kw && (v.kh == 3 || v.kh == 5) ? v.kh : 0;
+}
+
+// Rows of positions, `step` rows of the copy apart, Rows of them by Vecs vecs. from: what tap 0 of the first sees.
+template <class T, int K, int Rows, int Vecs, class Put>
+CHAINRULE_INLINE void depthwise_block(const T* from, i64 step, const i32* offset, const T* weights, Put&& put) {
+  constexpr i64 size = vec<T>::size;
+  vec<T> sum[Rows][Vecs];
+#pragma GCC unroll 8
+  for (int i = 0; i < Rows; i++)
+#pragma GCC unroll 4
+    for (int v = 0; v < Vecs; v++) sum[i][v] = vec<T>(0);
+#pragma GCC unroll 16
+  for (int line = 0; line < Rows + K - 1; line++)
+#pragma GCC unroll 8
+    for (int tx = 0; tx < K; tx++)
+#pragma GCC unroll 4
+      for (int v = 0; v < Vecs; v++) {
+        const vec<T> x = keep(load(from + line * step + offset[tx] + v * size));
+#pragma GCC unroll 8
+        for (int i = 0; i < Rows; i++)
+          if (line - i >= 0 && line - i < K) sum[i][v] = fma(vec<T>(weights[(line - i) * K + tx]), x, sum[i][v]);
+      }
+#pragma GCC unroll 8
+  for (int i = 0; i < Rows; i++)
+#pragma GCC unroll 4
+    for (int v = 0; v < Vecs; v++) put(i, v, sum[i][v]);
+}
+
+// y[v][u] of a whole plane by bands of Rows rows, K x K taps.
+template <class T, int K, int Rows>
+__attribute__((noinline)) static void depthwise_bands(T* y, i64 ldy, const T* copy, const i32* offset, const T* weights,
+                                                      const Band& b, i64 first, i64 last) {
+  constexpr i64 size = vec<T>::size;
+  constexpr int kVecs = kConvVecs > 1 ? 2 : 1;
+  const bool down = b.view.delta_y > 0;
+  const i64 step = down ? b.pitch : -b.pitch, columns = b.view.columns;
+  // Taps in ascending order see rows downwards or upwards: so the rows of a band are numbered.
+  const i64 start = down ? first : last - 1;
+  const T* const from = copy + start * b.pitch;
+  T* const to = y + start * ldy;
+  const i64 next = down ? ldy : -ldy;
+  i64 u = 0;
+  for (; u + kVecs * size <= columns; u += kVecs * size)
+    depthwise_block<T, K, Rows, kVecs>(from + u, step, offset, weights,
+                                       [&](int i, int v, vec<T> x) { store(to + i * next + u + v * size, x); });
+  for (; u < columns; u += size)
+    depthwise_block<T, K, Rows, 1>(from + u, step, offset, weights, [&](int i, int, vec<T> x) {
+      store(to + i * next + u, x, at_most(size, columns - u));
+    });
+}
+
+template <class T, int K>
+CHAINRULE_INLINE void depthwise_fixed(T* y, i64 ldy, const T* copy, const i32* offset, const T* weights,
+                                      const Band& b) {
+  i64 v = 0;
+  for (; v + kBandRows <= b.view.rows; v += kBandRows)
+    depthwise_bands<T, K, kBandRows>(y, ldy, copy, offset, weights, b, v, v + kBandRows);
+  for (; v < b.view.rows; v++) depthwise_bands<T, K, 1>(y, ldy, copy, offset, weights, b, v, v + 1);
+}
+
+template <class T, int Vecs>
+CHAINRULE_INLINE void depthwise_vecs(T* y, i64 left, const T* from, const i32* offset, const T* weights, i64 taps) {
   constexpr i64 size = vec<T>::size;
   vec<T> sum[Vecs];
-  for (int i = 0; i < Vecs; i++) sum[i] = vec<T>(0);
-  for (i64 c = 0; c < channels; c++, plane += view.h * view.w)
-    for (i64 ty = 0; ty < view.kh; ty++)
-      for (i64 tx = 0; tx < view.kw; tx++) {
-        const vec<T> weight(*weights++);
 #pragma GCC unroll 4
-        for (int i = 0; i < Vecs; i++) {
-          const i64 n = at_most(size, view.columns - u - i * size);
-          sum[i] = fma(weight, load_tap(plane, view, v, u + i * size, ty, tx, n), sum[i]);
-        }
-      }
+  for (int i = 0; i < Vecs; i++) sum[i] = vec<T>(0);
+  for (i64 t = 0; t < taps; t++)
+#pragma GCC unroll 4
+    for (int i = 0; i < Vecs; i++) sum[i] = fma(vec<T>(weights[t]), load(from + offset[t] + i * size), sum[i]);
+#pragma GCC unroll 4
   for (int i = 0; i < Vecs; i++)
-    if (u + i * size < view.columns) put(u + i * size, at_most(size, view.columns - u - i * size), sum[i]);
+    if (left > i * size) store(y + i * size, sum[i], at_most(size, left - i * size));
 }
 
-// One row of positions; put(u, lanes, sums) takes each vec. channels * taps is at most kBlockK: one block of K.
-template <class T, class Store>
-CHAINRULE_INLINE void direct_row(const T* plane, const T* weights, i64 channels, const View& view, i64 v, Store&& put) {
+// One plane of sums, rows ldy apart, from the copy of a plane.
+template <class T>
+__attribute__((noinline)) static void depthwise_sums(T* y, i64 ldy, const T* copy, const i32* offset, const T* weights,
+                                                     const Band& b) {
   constexpr i64 size = vec<T>::size;
-  for (i64 u = 0; u < view.columns;) {
-    const i64 left = view.columns - u;
-    if (left > 2 * size)
-      direct_block<4>(plane, weights, channels, view, v, u, put), u += 4 * size;
-    else if (left > size)
-      direct_block<2>(plane, weights, channels, view, v, u, put), u += 2 * size;
-    else
-      direct_block<1>(plane, weights, channels, view, v, u, put), u += size;
+  const i64 fixed = fixed_window(b), taps = b.view.taps(), columns = b.view.columns;
+  if (fixed == 3) return depthwise_fixed<T, 3>(y, ldy, copy, offset, weights, b);
+  if (fixed == 5) return depthwise_fixed<T, 5>(y, ldy, copy, offset, weights, b);
+  for (i64 v = 0; v < b.view.rows; v++, y += ldy, copy += b.pitch)
+    for (i64 u = 0; u < columns;) {
+      const i64 left = columns - u;
+      if (left > 2 * size)
+        depthwise_vecs<T, 4>(y + u, left, copy + u, offset, weights, taps), u += 4 * size;
+      else if (left > size)
+        depthwise_vecs<T, 2>(y + u, left, copy + u, offset, weights, taps), u += 2 * size;
+      else
+        depthwise_vecs<T, 1>(y + u, left, copy + u, offset, weights, taps), u += size;
+    }
+}
+
+// The part of a weight gradient that one band of `rows` rows, at most kBandRows, gives: total[t] gains, in lanes, vec
+// after vec and row after row. dy and the copy are at the band's first row.
+template <class T, int K, int Rows>
+__attribute__((noinline)) static void depthwise_weight_band(vec<T>* total, const T* dy, const T* copy,
+                                                            const i32* offset, const Band& b) {
+  const i64 columns = b.view.columns;
+  vec<T> sum[K * K];
+#pragma GCC unroll 32
+  for (int t = 0; t < K * K; t++) sum[t] = total[t];
+  each_vec<T>(0, columns, [&](i64 u, auto lanes) {
+    vec<T> g[Rows];
+#pragma GCC unroll 8
+    for (int i = 0; i < Rows; i++) g[i] = keep(load(dy + i * columns + u, lanes));
+#pragma GCC unroll 16
+    for (int line = 0; line < Rows + K - 1; line++)
+#pragma GCC unroll 8
+      for (int tx = 0; tx < K; tx++) {
+        const vec<T> x = keep(load(copy + line * b.pitch + offset[tx] + u, lanes));
+#pragma GCC unroll 8
+        for (int i = 0; i < Rows; i++)
+          if (line - i >= 0 && line - i < K) sum[(line - i) * K + tx] = fma(g[i], x, sum[(line - i) * K + tx]);
+      }
+  });
+#pragma GCC unroll 32
+  for (int t = 0; t < K * K; t++) total[t] = sum[t];
+}
+
+template <class T>
+CHAINRULE_INLINE void depthwise_weight_any(vec<T>* total, const T* dy, const T* copy, const i32* offset, const Band& b,
+                                           i64 rows) {
+  const i64 columns = b.view.columns, taps = b.view.taps();
+  for (i64 t = 0; t < taps; t++) {
+    vec<T> sum = total[t];
+    each_vec<T>(0, columns, [&](i64 u, auto lanes) {
+      for (i64 i = 0; i < rows; i++)
+        sum = fma(load(dy + i * columns + u, lanes), load(copy + i * b.pitch + offset[t] + u, lanes), sum);
+    });
+    total[t] = sum;
   }
 }
 
-// Whether a product of `rows` rows over `depth` terms is better computed directly.
-CHAINRULE_INLINE bool worth_direct(i64 rows, i64 depth) { return rows <= 2 && depth <= kBlockK; }
-
-// dw[tap] of one output channel over images [begin, end): lanes over the positions of a row, rows, then images.
+// total[t] += lanes of the sum over all positions of one plane.
 template <class T>
-CHAINRULE_INLINE void depthwise_weight(T* dw, const T* dy, i64 dy_image, const T* x, i64 x_image, i64 begin, i64 end,
-                                       const View& view) {
-  constexpr i64 size = vec<T>::size;
-  for (i64 ty = 0; ty < view.kh; ty++)
-    for (i64 tx = 0; tx < view.kw; tx++) {
-      vec<T> total(0);
-      for (i64 n = begin; n < end; n++)
-        for (i64 v = 0; v < view.rows; v++) {
-          const T* const g = dy + n * dy_image + v * view.columns;
-          vec<T> row(0);
-          for (i64 u = 0; u < view.columns; u += size) {
-            const i64 lanes = at_most(size, view.columns - u);
-            row = fma(load(g + u, lanes), load_tap(x + n * x_image, view, v, u, ty, tx, lanes), row);
-          }
-          total = total + row;
-        }
-      dw[ty * view.kw + tx] = sum(total);
-    }
+CHAINRULE_INLINE void depthwise_weight(vec<T>* total, const T* dy, const T* copy, const i32* offset, const Band& b) {
+  for (i64 v = 0; v < b.view.rows; v += kBandRows) {
+    const i64 rows = at_most(kBandRows, b.view.rows - v);
+    const T *const g = dy + v * b.view.columns, *const x = copy + v * b.pitch;
+    if (rows == kBandRows && fixed_window(b) == 3)
+      depthwise_weight_band<T, 3, kBandRows>(total, g, x, offset, b);
+    else
+      depthwise_weight_any(total, g, x, offset, b, rows);
+  }
 }
 
 }  // namespace chainrule::CHAINRULE_ISA

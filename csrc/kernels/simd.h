@@ -216,6 +216,13 @@ CHAINRULE_INLINE T fma(T a, T b, T c) {
   return fma(vec<T>(a), vec<T>(b), vec<T>(c)).r[0][0];
 }
 
+// x, loaded once: where a load crosses cache lines, repeating it as an operand of every use is slower than a register.
+template <class T>
+CHAINRULE_INLINE vec<T> keep(vec<T> x) {
+  for (int i = 0; i < kRegisters; i++) x.r[i] = native_keep(x.r[i]);
+  return x;
+}
+
 // Lanes 0, 2, 4, ... of a followed by b.
 template <class V>
 CHAINRULE_INLINE V native_even(V a, V b) {
@@ -234,6 +241,27 @@ CHAINRULE_INLINE vec<T> even(vec<T> a, vec<T> b) {
   native<T> both[2 * kRegisters];
   for (int i = 0; i < kRegisters; i++) both[i] = a.r[i], both[kRegisters + i] = b.r[i];
   for (int i = 0; i < kRegisters; i++) a.r[i] = native_even(both[2 * i], both[2 * i + 1]);
+  return a;
+}
+
+// Lanes 1, 3, 5, ... of a followed by b.
+template <class V>
+CHAINRULE_INLINE V native_odd(V a, V b) {
+  constexpr int lanes = int(sizeof(V) / sizeof(a[0]));
+  if constexpr (lanes == 2)
+    return __builtin_shufflevector(a, b, 1, 3);
+  else if constexpr (lanes == 4)
+    return __builtin_shufflevector(a, b, 1, 3, 5, 7);
+  else if constexpr (lanes == 8)
+    return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+  else
+    return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+}
+template <class T>
+CHAINRULE_INLINE vec<T> odd(vec<T> a, vec<T> b) {
+  native<T> both[2 * kRegisters];
+  for (int i = 0; i < kRegisters; i++) both[i] = a.r[i], both[kRegisters + i] = b.r[i];
+  for (int i = 0; i < kRegisters; i++) a.r[i] = native_odd(both[2 * i], both[2 * i + 1]);
   return a;
 }
 

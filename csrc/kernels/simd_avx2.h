@@ -12,9 +12,14 @@ constexpr bool kHasFma = true;
 // GEMM register tile, in rows by vecs. Of 16 registers: 6 x 1 x 2 accumulators, 2 for B, 1 for A's broadcast.
 constexpr int kTileRows = 6;
 constexpr int kTileVecs = 1;
-// Convolution's register tile (conv_planes.h), in channels by vecs of positions: 6 x 1 x 2 accumulators, 2 for positions, 1 for a weight's broadcast, of 16.
+// Convolution's register tile (conv_planes.h), in channels by vecs of positions: 6 x 1 x 2 accumulators, 2 for
+// positions, 1 for a weight's broadcast, of 16.
 constexpr int kConvRows = 6;
 constexpr int kConvVecs = 1;
+// Its weight gradient's tile (conv_dots.h), in output channels by taps: 3 x 2 x 2 accumulators, 2 for x, dy from
+// memory, of 16.
+constexpr int kDotOutputs = 3;
+constexpr int kDotTerms = 2;
 
 CHAINRULE_INLINE __m256 native_fma(__m256 a, __m256 b, __m256 c) { return _mm256_fmadd_ps(a, b, c); }
 CHAINRULE_INLINE __m256d native_fma(__m256d a, __m256d b, __m256d c) { return _mm256_fmadd_pd(a, b, c); }
@@ -39,5 +44,12 @@ CHAINRULE_INLINE __m256 native_load(const float* p, i64 n) { return _mm256_maskl
 CHAINRULE_INLINE __m256d native_load(const double* p, i64 n) { return _mm256_maskload_pd(p, first_lanes64(n)); }
 CHAINRULE_INLINE void native_store(float* p, __m256 v, i64 n) { _mm256_maskstore_ps(p, first_lanes32(n), v); }
 CHAINRULE_INLINE void native_store(double* p, __m256d v, i64 n) { _mm256_maskstore_pd(p, first_lanes64(n), v); }
+
+// The same vector, in a register: a compiler may not load it again at each use.
+template <class V>
+CHAINRULE_INLINE V native_keep(V v) {
+  asm("" : "+x"(v));
+  return v;
+}
 
 }  // namespace chainrule::CHAINRULE_ISA

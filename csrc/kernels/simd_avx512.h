@@ -12,9 +12,13 @@ constexpr bool kHasFma = true;
 // GEMM register tile, in rows by vecs. Of 32 registers: 14 x 2 accumulators, 2 for B, A broadcast from memory.
 constexpr int kTileRows = 14;
 constexpr int kTileVecs = 2;
-// Convolution's register tile (conv_planes.h), in channels by vecs of positions: 8 x 3 accumulators, 3 for positions, 1 for a weight's broadcast, of 32.
+// Convolution's register tile (conv_planes.h), in channels by vecs of positions: 8 x 3 accumulators, 3 for positions, 1
+// for a weight's broadcast, of 32.
 constexpr int kConvRows = 8;
 constexpr int kConvVecs = 3;
+// Its weight gradient's tile (conv_dots.h), in output channels by taps: 6 x 4 accumulators, 6 for dy, 1 for x, of 32.
+constexpr int kDotOutputs = 6;
+constexpr int kDotTerms = 4;
 
 CHAINRULE_INLINE __m512 native_fma(__m512 a, __m512 b, __m512 c) { return _mm512_fmadd_ps(a, b, c); }
 CHAINRULE_INLINE __m512d native_fma(__m512d a, __m512d b, __m512d c) { return _mm512_fmadd_pd(a, b, c); }
@@ -43,6 +47,13 @@ CHAINRULE_INLINE void native_store(float* p, __m512 v, i64 n) {
 }
 CHAINRULE_INLINE void native_store(double* p, __m512d v, i64 n) {
   _mm512_mask_storeu_pd(p, (__mmask8)first_lanes(n, 8), v);
+}
+
+// The same vector, in a register: a compiler may not load it again at each use.
+template <class V>
+CHAINRULE_INLINE V native_keep(V v) {
+  asm("" : "+v"(v));
+  return v;
 }
 
 }  // namespace chainrule::CHAINRULE_ISA

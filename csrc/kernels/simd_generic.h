@@ -11,9 +11,14 @@ constexpr bool kHasFma = false;
 // GEMM register tile, in rows by vecs, for 16 registers of 16 bytes: 2 x 1 x 4 accumulators, 4 for B, 1 for A.
 constexpr int kTileRows = 2;
 constexpr int kTileVecs = 1;
-// Convolution's register tile (conv_planes.h), in channels by vecs of positions: 2 x 1 x 4 accumulators, 4 for positions, 1 for a weight, of 16.
+// Convolution's register tile (conv_planes.h), in channels by vecs of positions: 2 x 1 x 4 accumulators, 4 for
+// positions, 1 for a weight, of 16.
 constexpr int kConvRows = 2;
 constexpr int kConvVecs = 1;
+// Its weight gradient's tile (conv_dots.h), in output channels by taps: 2 x 1 x 4 accumulators, 4 for x, dy from
+// memory, of 16.
+constexpr int kDotOutputs = 2;
+constexpr int kDotTerms = 1;
 
 template <class V>
 CHAINRULE_INLINE V native_fma(V a, V b, V c) {
@@ -43,6 +48,12 @@ CHAINRULE_INLINE typename native_of<T, 16>::type native_load(const T* p, i64 n) 
 template <class T>
 CHAINRULE_INLINE void native_store(T* p, typename native_of<T, 16>::type v, i64 n) {
   for (int i = 0; i < int(16 / sizeof(T)) && i < n; i++) p[i] = v[i];
+}
+
+// The same vector, in a register: a compiler may not load it again at each use.
+template <class V>
+CHAINRULE_INLINE V native_keep(V v) {
+  return v;
 }
 
 }  // namespace chainrule::CHAINRULE_ISA

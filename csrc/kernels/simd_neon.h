@@ -12,9 +12,14 @@ constexpr bool kHasFma = true;
 // GEMM register tile, in rows by vecs. Of 32 registers: 6 x 1 x 4 accumulators, 4 for B, 2 for A.
 constexpr int kTileRows = 6;
 constexpr int kTileVecs = 1;
-// Convolution's register tile (conv_planes.h), in channels by vecs of positions: 6 x 1 x 4 accumulators, 4 for positions, 1 for a weight, of 32.
+// Convolution's register tile (conv_planes.h), in channels by vecs of positions: 6 x 1 x 4 accumulators, 4 for
+// positions, 1 for a weight, of 32.
 constexpr int kConvRows = 6;
 constexpr int kConvVecs = 1;
+// Its weight gradient's tile (conv_dots.h), in output channels by taps: 3 x 2 x 4 accumulators, 4 for x, dy from
+// memory, of 32.
+constexpr int kDotOutputs = 3;
+constexpr int kDotTerms = 2;
 
 CHAINRULE_INLINE float32x4_t native_fma(float32x4_t a, float32x4_t b, float32x4_t c) { return vfmaq_f32(c, a, b); }
 CHAINRULE_INLINE float64x2_t native_fma(float64x2_t a, float64x2_t b, float64x2_t c) { return vfmaq_f64(c, a, b); }
@@ -41,6 +46,13 @@ CHAINRULE_INLINE void native_store(float* p, float32x4_t v, i64 n) {
 }
 CHAINRULE_INLINE void native_store(double* p, float64x2_t v, i64 n) {
   for (int i = 0; i < 2 && i < n; i++) p[i] = v[i];
+}
+
+// The same vector, in a register: a compiler may not load it again at each use.
+template <class V>
+CHAINRULE_INLINE V native_keep(V v) {
+  asm("" : "+w"(v));
+  return v;
 }
 
 }  // namespace chainrule::CHAINRULE_ISA

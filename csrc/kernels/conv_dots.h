@@ -1,0 +1,103 @@
+// The register tile of weight gradients: dot products of rows of dy with shifted runs of x, in lanes over positions.
+//
+//   dots<T>(sums, row, outputs, terms, dy, x, offset, block)
+//       sums[o * row + k] (+)= sum over images and positions p of dy[o][p] * x[offset[k] + p]
+//
+// No operand is transposed and no channel is padded: both are read along their rows. The order: lane by lane over the
+// positions of an image, image after image, each lane one FMA chain from zero; then the lanes in a tree.
+#pragma once
+#include "loops.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+// What a tile sums over, and the strides of what it reads.
+struct DotBlock {
+  i64 images, positions;
+  i64 dy_channel, dy_image;  // elements from an output channel to the next, from an image to the next
+  i64 x_image;
+  bool add;
+};
+
+// The sums of the lanes of Count vecs, at most vec<T>::size: neighbours first, then neighbouring pairs, and so on.
+template <class T, int Count>
+CHAINRULE_INLINE vec<T> sum_lanes(const vec<T>* v) {
+  constexpr int size = vec<T>::size;
+  vec<T> x[size];
+#pragma GCC unroll 16
+  for (int i = 0; i < size; i++) x[i] = i < Count ? v[i] : vec<T>(0);
+#pragma GCC unroll 4
+  for (int left = size, level = 1; left > 1; left /= 2, level *= 2)
+#pragma GCC unroll 8
+    for (int i = 0; i < left / 2; i++)
+      if (2 * i * level < Count) x[i] = even(x[2 * i], x[2 * i + 1]) + odd(x[2 * i], x[2 * i + 1]);
+  return x[0];
+}
+
+template <class T, int Outputs, int Terms>
+__attribute__((noinline)) static void dots_fixed(T* sums, i64 row, const T* dy, const T* x, const i32* offset,
+                                                 const DotBlock& b) {
+  constexpr i64 size = vec<T>::size;
+  vec<T> sum[Outputs][Terms];
+#pragma GCC unroll 8
+  for (int o = 0; o < Outputs; o++)
+#pragma GCC unroll 8
+    for (int k = 0; k < Terms; k++) sum[o][k] = vec<T>(0);
+  const auto step = [&](const T* const* g, const T* const* from, i64 p, auto lanes) {
+    vec<T> d[Outputs];
+#pragma GCC unroll 8
+    for (int o = 0; o < Outputs; o++) {
+      d[o] = load(g[o] + p, lanes);
+      if (kRegisters == 1) d[o] = keep(d[o]);  // elsewhere there are too few registers
+    }
+#pragma GCC unroll 8
+    for (int k = 0; k < Terms; k++) {
+      const vec<T> value = keep(load(from[k] + p, lanes));
+#pragma GCC unroll 8
+      for (int o = 0; o < Outputs; o++) sum[o][k] = fma(d[o], value, sum[o][k]);
+    }
+  };
+  for (i64 n = 0; n < b.images; n++, dy += b.dy_image, x += b.x_image) {
+    const T *g[Outputs], *from[Terms];
+#pragma GCC unroll 8
+    for (int o = 0; o < Outputs; o++) g[o] = dy + o * b.dy_channel;
+#pragma GCC unroll 8
+    for (int k = 0; k < Terms; k++) from[k] = x + offset[k];
+    i64 p = 0;
+#pragma GCC unroll 1
+    for (; p + size <= b.positions; p += size) step(g, from, p, Whole());
+    if (p < b.positions) step(g, from, p, b.positions - p);
+  }
+  constexpr int kCount = Outputs * Terms;
+  vec<T> flat[round_up(kCount, size)];
+  T found[round_up(kCount, size)];
+#pragma GCC unroll 8
+  for (int o = 0; o < Outputs; o++)
+#pragma GCC unroll 8
+    for (int k = 0; k < Terms; k++) flat[o * Terms + k] = sum[o][k];
+#pragma GCC unroll 8
+  for (int i = 0; i < kCount / size; i++) store(found + i * size, sum_lanes<T, size>(flat + i * size));
+  if constexpr (kCount % size > 0)
+    store(found + kCount / size * size, sum_lanes<T, kCount % size>(flat + kCount / size * size));
+#pragma GCC unroll 8
+  for (int o = 0; o < Outputs; o++)
+#pragma GCC unroll 8
+    for (int k = 0; k < Terms; k++) sums[o * row + k] = (b.add ? sums[o * row + k] : T(0)) + found[o * Terms + k];
+}
+
+template <class T, int Outputs, int Terms = kDotTerms>
+CHAINRULE_INLINE void dots_by_terms(T* sums, i64 row, i64 terms, const T* dy, const T* x, const i32* offset,
+                                    const DotBlock& b) {
+  if constexpr (Terms > 1)
+    if (terms < Terms) return dots_by_terms<T, Outputs, Terms - 1>(sums, row, terms, dy, x, offset, b);
+  dots_fixed<T, Outputs, Terms>(sums, row, dy, x, offset, b);
+}
+
+template <class T, int Outputs = kDotOutputs>
+CHAINRULE_INLINE void dots(T* sums, i64 row, i64 outputs, i64 terms, const T* dy, const T* x, const i32* offset,
+                           const DotBlock& b) {
+  if constexpr (Outputs > 1)
+    if (outputs < Outputs) return dots<T, Outputs - 1>(sums, row, outputs, terms, dy, x, offset, b);
+  dots_by_terms<T, Outputs>(sums, row, terms, dy, x, offset, b);
+}
+
+}  // namespace chainrule::CHAINRULE_ISA
