@@ -267,16 +267,36 @@ void adaptive_avg_pool2d(Team& team, T* y, const T* x, i64 planes, i64 h, i64 w,
   });
 }
 
+namespace {
+
+// The rows of dx under one row of bins, where no bins overlap: one is spread, the others are its copies.
+template <class T>
+CHAINRULE_INLINE void spread_row(T* dx, const T* dy, i64 rows, i64 w, i64 ow) {
+  const i64 columns = w / ow;
+  for (i64 ox = 0; ox < ow; ox++) {
+    const T each = T(0) + dy[ox] / T(rows * columns);  // a sum of one term: 0 for -0
+    for (i64 ix = 0; ix < columns; ix++) dx[ox * columns + ix] = each;
+  }
+  for (i64 r = 1; r < rows; r++)
+    each_vec<T>(0, w, [&](i64 i, auto lanes) { store(dx + r * w + i, load(dx + i, lanes), lanes); });
+}
+
+}  // namespace
+
 template <class T>
 void adaptive_avg_pool2d_backward(Team& team, T* dx, const T* dy, i64 planes, i64 h, i64 w, i64 oh, i64 ow) {
+  const bool apart = oh > 0 && ow > 0 && h % oh == 0 && w % ow == 0;
   parallel_for(team, planes, ceil_div(kGrain, at_least(i64(1), h * w + oh * ow)), [&](i64 begin, i64 end) {
     for (i64 plane = begin; plane < end; plane++) {
       T* to = dx + plane * h * w;
+      const T* from = dy + plane * oh * ow;
+      for (i64 oy = 0; apart && oy < oh; oy++) spread_row(to + oy * (h / oh) * w, from + oy * ow, h / oh, w, ow);
+      if (apart) continue;
       for (i64 i = 0; i < h * w; i++) to[i] = 0;
       for (i64 oy = 0; oy < oh; oy++)
         for (i64 ox = 0; ox < ow; ox++) {
           const Span ys = bin(oy, oh, h), xs = bin(ox, ow, w);
-          const T each = dy[(plane * oh + oy) * ow + ox] / T((ys.end - ys.begin) * (xs.end - xs.begin));
+          const T each = from[oy * ow + ox] / T((ys.end - ys.begin) * (xs.end - xs.begin));
           for (i64 iy = ys.begin; iy < ys.end; iy++)
             for (i64 ix = xs.begin; ix < xs.end; ix++) to[iy * w + ix] += each;
         }
