@@ -65,7 +65,12 @@ struct ForwardStep {
   const T *x, *before;  // before: c_{t-1}
   i64 hidden;
 
-  CHAINRULE_INLINE vec<T> operator()(const T* z, i64 row, i64 unit, i64 lanes) const {
+  CHAINRULE_INLINE void prefetch(i64 row, i64 unit) const {
+    for (i64 q = 0; q < 4; q++) __builtin_prefetch(x + (4 * row + q) * hidden + unit);
+    __builtin_prefetch(before + row * hidden + unit);
+  }
+  template <class L>
+  CHAINRULE_INLINE vec<T> operator()(const T* z, i64 row, i64 unit, L lanes) const {
     const i64 at = row * hidden + unit, quarter = 4 * row * hidden + unit;
     vec<T> gate[4];
     for (int q = 0; q < 4; q++) gate[q] = load(z + q * kUnits<T>) + load(x + quarter + q * hidden, lanes);
@@ -89,7 +94,15 @@ struct BackwardStep {
   i64 hidden;
   bool last;
 
-  CHAINRULE_INLINE void operator()(vec<T> dh, const State<T>& next, i64 row, i64 unit, i64 lanes) const {
+  CHAINRULE_INLINE void prefetch(i64 row, i64 unit) const {
+    const i64 at = row * hidden + unit;
+    for (i64 q = 0; q < 4; q++) __builtin_prefetch(gates + 3 * row * hidden + at + q * hidden);
+    if (dout) __builtin_prefetch(dout + at);
+    __builtin_prefetch(cells + at);
+    __builtin_prefetch(before + at);
+  }
+  template <class L>
+  CHAINRULE_INLINE void operator()(vec<T> dh, const State<T>& next, i64 row, i64 unit, L lanes) const {
     const i64 at = row * hidden + unit, quarter = 4 * row * hidden + unit;
     if (dout) dh = dh + load(dout + at, lanes);
     if (dhn) dh = dh + load(dhn + at, lanes);
@@ -137,12 +150,14 @@ void lstm(Team& team, T* out, T* cells, T* gates, const T* x, const T* w, const 
         const ForwardStep<T> step{out + t * width, cells + t * width, gates + 4 * t * width, x + 4 * t * width,
                                   before,          r.hidden};
         const State<T>& next = states[(n + 1) % 2];
-        state_product(z, p, states[n % 2], row_block, scratch + panel * s.panel, kFourGates<T>);
         const i64 first = row_block * p.block_tiles * p.height, unit = panel * kUnits<T>;
         const i64 last = at_most(p.batch, first + p.block_tiles * p.height);
-        const i64 lanes = at_most(kUnits<T>, r.hidden - unit);
-        for (i64 row = first; row < last; row++)
-          next.put(row, unit, step(z + (row - first) * kFourGates<T>, row, unit, lanes), lanes);
+        for (i64 row = first; row < last; row++) step.prefetch(row, unit);
+        state_product(z, p, states[n % 2], row_block, scratch + panel * s.panel, kFourGates<T>);
+        each_vec<T>(unit, at_most(r.hidden, unit + kUnits<T>), [&](i64 u, auto lanes) {
+          for (i64 row = first; row < last; row++)
+            next.put(row, u, step(z + (row - first) * kFourGates<T>, row, u, lanes), lanes);
+        });
       });
 }
 
@@ -186,20 +201,24 @@ void lstm_backward(Team& team, T* dx, T* dh0, T* dc0, const T* dout, const T* dh
                                    before,
                                    r.hidden,
                                    n == 0};
-        if (n > 0) state_product(z, p, states[n % 2], row_block, scratch + panel * s.panel, kPanel<T>);
         const i64 first = row_block * p.block_tiles * p.height, unit = panel * kPanel<T>;
         const i64 last = at_most(p.batch, first + p.block_tiles * p.height);
+        const i64 end = at_most(r.hidden, unit + kPanel<T>);
         for (i64 row = first; row < last; row++)
-          for (i64 u = unit; u < at_most(r.hidden, unit + kPanel<T>); u += vec<T>::size) {
-            const i64 lanes = at_most(i64(vec<T>::size), r.hidden - u), at = row * r.hidden + u;
+          for (i64 u = unit; u < end && n < r.steps; u += vec<T>::size) step.prefetch(row, u);
+        if (n > 0) state_product(z, p, states[n % 2], row_block, scratch + panel * s.panel, kPanel<T>);
+        each_vec<T>(unit, end, [&](i64 u, auto lanes) {
+          for (i64 row = first; row < last; row++) {
             const vec<T> dh = n > 0 ? load(z + (row - first) * kPanel<T> + u - unit) : vec<T>(0);
             if (n < r.steps) {
               step(dh, states[(n + 1) % 2], row, u, lanes);
               continue;
             }
+            const i64 at = row * r.hidden + u;
             store(dh0 + at, dh, lanes);
             store(dc0 + at, load(carry + at, lanes), lanes);
           }
+        });
       });
 }
 

@@ -47,6 +47,10 @@ struct State {
     return data + (row / height * depth_blocks + k / kBlockK) * ByRow<T>::kSize + row % height * ByRow<T>::kRow +
            k % kBlockK;
   }
+  CHAINRULE_INLINE void put(i64 row, i64 k, vec<T> v, Whole) const {
+    if (k % kBlockK + vec<T>::size <= kBlockK) return store(at(row, k), v);
+    put(row, k, v, i64(vec<T>::size));
+  }
   CHAINRULE_INLINE void put(i64 row, i64 k, vec<T> v, i64 lanes) const {
     const i64 first = at_most(lanes, kBlockK - k % kBlockK);
     store(at(row, k), v, first);
