@@ -125,7 +125,7 @@ void conv2d_planes(Team& team, T* y, const T* x, const T* w, const T* bias, cons
 template <class T>
 i64 conv2d_scratch(const Conv2d& conv, i64 threads) {
   const Sizes s = sizes_of(conv);
-  if (depthwise(s.out, s.in, s.taps)) return threads * part_room<T>(view_of(conv.window));
+  if (depthwise(s.out, s.in, view_of(conv.window))) return threads * part_room<T>(view_of(conv.window));
   if (pointwise(conv) || s.in == 0) return products_scratch<T>(s.products, forward_grid<T>(s), threads);
   const ForwardRoom<T> room(conv, s);
   return room.weights + threads * room.own;
@@ -135,7 +135,8 @@ template <class T>
 void conv2d(Team& team, T* y, const T* x, const T* w, const T* bias, const Conv2d& conv, Activation activation,
             T* scratch) {
   const Sizes s = sizes_of(conv);
-  if (depthwise(s.out, s.in, s.taps)) return conv2d_depthwise(team, y, x, w, bias, conv, s, activation, scratch);
+  if (depthwise(s.out, s.in, view_of(conv.window)))
+    return conv2d_depthwise(team, y, x, w, bias, conv, s, activation, scratch);
   if (!pointwise(conv) && s.in > 0) return conv2d_planes(team, y, x, w, bias, conv, s, activation, scratch);
   const Grid grid = forward_grid<T>(s);
   products<T>(team, s.products, grid, scratch, [&](i64 i) {

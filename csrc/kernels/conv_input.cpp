@@ -190,13 +190,14 @@ void input_band(T* dx, const T* dy, const InputBand& b, const InputRoom<T>& room
   }
 }
 
-// One output channel and one or two inputs per group, without strides: straight from dy's plane.
-CHAINRULE_INLINE bool depthwise_input(const Conv2d& conv, const Sizes& s) {
-  return depthwise(s.in, s.out, s.taps) && conv.window.sh == 1 && conv.window.sw == 1;
-}
-
 CHAINRULE_INLINE View unstrided_view(const Window2d& g) {
   return view_of_phase(g, row_phase(g, 0), column_phase(g, 0));
+}
+
+// One output channel and one or two inputs per group, without strides: straight from dy's plane.
+CHAINRULE_INLINE bool depthwise_input(const Conv2d& conv, const Sizes& s) {
+  const Window2d& g = conv.window;
+  return g.sh == 1 && g.sw == 1 && depthwise(s.in, s.out, unstrided_view(g));
 }
 
 template <class T>

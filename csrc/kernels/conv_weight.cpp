@@ -123,7 +123,7 @@ template <class T>
 i64 conv2d_backward_weight_scratch(const Conv2d& conv, i64 threads) {
   const Sizes s = sizes_of(conv);
   const View view = view_of(conv.window);
-  if (depthwise(s.out, s.in, s.taps))
+  if (depthwise(s.out, s.in, view_of(conv.window)))
     return threads * part_room<T>(view) + ceil_div(conv.batch, images_per_sum(s)) * conv.cout * s.taps;
   if (s.in == 0) return 0;
   const WeightCut cut = weight_cut<T>(conv, s);
@@ -137,7 +137,7 @@ void conv2d_backward_weight(Team& team, T* dw, const T* dy, const T* x, const Co
   if (weights == 0) return;
   i64 sums;
   T* partials = scratch;
-  if (depthwise(s.out, s.in, s.taps)) {
+  if (depthwise(s.out, s.in, view_of(conv.window))) {
     const i64 room = part_room<T>(view_of(conv.window));
     sums = ceil_div(conv.batch, images_per_sum(s));
     partials = scratch + team.size() * room;

@@ -9,9 +9,11 @@ namespace chainrule::CHAINRULE_ISA {
 
 constexpr i64 kBandRows = 4;  // enters the order of the weight gradient's sums: docs/numerics.md
 
-// Whether `rows` channels that see one channel with `taps` are computed here.
-CHAINRULE_INLINE bool depthwise(i64 rows, i64 channels, i64 taps) {
-  return channels == 1 && rows <= 2 && taps <= kBlockK;
+// Whether `rows` channels that see one channel with this view's taps are computed here: rows short enough to copy
+// whole.
+CHAINRULE_INLINE bool depthwise(i64 rows, i64 channels, const View& v) {
+  constexpr i64 kLongestRow = i64(1) << 16;
+  return channels == 1 && rows <= 2 && v.taps() <= kBlockK && v.columns <= kLongestRow;
 }
 
 // The band's copy: taps share runs along both axes where that is less than a run for each.
