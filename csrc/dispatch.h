@@ -12,6 +12,13 @@ std::string isa_in_use();
 void set_isa(const std::string& name);    // std::invalid_argument where the machine lacks it
 std::vector<std::string> kernel_names();  // the KERNEL rows of kernels.def, in its order
 
+// The row of kernels.def that this function is an instance of, on any ISA: its name and the text of its arguments.
+// Another function is called "function".
+struct KernelName {
+  const char *name, *arguments;
+};
+KernelName kernel_name(const void* function);
+
 // Tells the CPU that this thread spins.
 void cpu_relax();
 

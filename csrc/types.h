@@ -37,6 +37,11 @@ struct Segments {
   const i64* start;
 };
 
+// What an array of random numbers depends on, beside the index of each element.
+struct RandomKey {
+  u64 seed, offset;
+};
+
 // Settings of the optimizers' updates, under PyTorch's names. Read when the kernel runs, so that a recorded step sees
 // the learning rate of its day.
 struct SgdSettings {

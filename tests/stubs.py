@@ -62,10 +62,11 @@ def functions(owner: object, indent: str, method: bool = False) -> list[str]:
 
 
 def stub() -> str:
-    lines = functions(_core, "")
+    lines = ["MISSING: object", "", *functions(_core, "")]
     for name, value in sorted(vars(_core).items()):
         if inspect.isclass(value) and not isinstance(value, types.ModuleType):
-            lines += ["", f"class {name}:", *(functions(value, "    ", method=True) or ["    ..."])]
+            base = "(RuntimeError)" if issubclass(value, RuntimeError) else ""
+            lines += ["", f"class {name}{base}:", *(functions(value, "    ", method=True) or ["    ..."])]
     text = HEADER + "\n" + "\n".join(lines) + "\n"
     for module in ("collections.abc", "numpy", "typing"):
         if f"{module}." not in text.replace(f"import {module}", ""):

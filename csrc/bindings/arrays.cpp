@@ -158,10 +158,9 @@ InOut<T> inout(const char* op, const char* arg, py::handle x) {
 }
 
 py::array empty(const char* op, const py::dtype& dtype, const Shape& shape) {
-  const i64 item = i64(dtype.itemsize()), count = checked_size(op, shape, item > 0 ? item : 1);
-  void* block = pool_allocate(size_t(count) * size_t(item));
-  py::capsule owner(block, [](void* p) { pool_release(p); });
-  return py::array(dtype, shape, block, owner);
+  const i64 item = i64(dtype.itemsize());
+  checked_size(op, shape, item > 0 ? item : 1);
+  return fresh_array(dtype, shape);
 }
 
 template <class T>
@@ -170,10 +169,13 @@ py::array empty(const char* op, const Shape& shape) {
 }
 
 template <class T>
-Scratch<T>::Scratch(i64 count) : data_(static_cast<T*>(pool_allocate(size_t(count) * sizeof(T)))) {}
+Scratch<T>::Scratch(i64 count) : arena_(Arena::current()) {
+  const size_t bytes = size_t(count) * sizeof(T);
+  data_ = static_cast<T*>(arena_ ? arena_->allocate(bytes) : pool_allocate(bytes));
+}
 template <class T>
 Scratch<T>::~Scratch() {
-  pool_release(data_);
+  arena_ ? arena_->release(data_) : pool_release(data_);
 }
 
 #define INSTANCE(T)                                                               \

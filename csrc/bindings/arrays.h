@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/arena.h"
 #include "types.h"
 
 namespace chainrule {
@@ -76,6 +77,9 @@ bool may_overlap(const py::array& a, const py::array& b);  // judged by their fi
 // A fresh C-contiguous copy of any view, native and aligned, from the pool. dtype: floating, integer or bool.
 py::array contiguous(const char* op, const py::array& x);
 
+// A fresh uninitialised array: from the pool, or from the memory of the step that is being recorded.
+py::array fresh_array(const py::dtype& dtype, const Shape& shape);
+
 // Scratch for one call, from the pool.
 template <class T>
 class Scratch {
@@ -87,6 +91,7 @@ class Scratch {
   operator T*() const { return data_; }
 
  private:
+  Arena* arena_;
   T* data_;
 };
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "runtime/recording.h"
+
 namespace chainrule {
 
 bool is_number(py::handle x) {
@@ -18,6 +20,7 @@ View view(const char* op, const char* arg, py::handle x) {
       PyErr_Clear();
       refuse(op, arg, std::string(py::str(x)), "a number that a float can hold");
     }
+    const Recording::Kept number;
     py::array a = empty<T>(op, {});
     *data<T>(a) = T(value);
     return {a, a.data(), 0};

@@ -121,6 +121,8 @@ u64 bits_of(py::handle value, const py::dtype& dtype) {
     dtype.itemsize() == 4 ? take(float(number)) : take(number);
     return bits;
   }
+  if (Recording::active() && py::isinstance<py::array>(value))
+    throw RecordingError("a compiled step can't fill a tensor with a value that it computed");
   static const py::handle asarray = py::object(py::module_::import("numpy").attr("asarray")).release();
   const py::array one = py::array(asarray(value)).attr("astype")(dtype);
   std::memcpy(&bits, one.data(), size_t(one.itemsize()));

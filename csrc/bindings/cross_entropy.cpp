@@ -1,3 +1,4 @@
+#include "bindings/check.h"
 #include "bindings/launch.h"
 #include "bindings/losses.h"
 #include "bindings/registry.h"
@@ -33,12 +34,11 @@ struct Problem {
     } else {
       labels = indices(op, "target", target);
       if (labels->shape() != positions) refuse(op, "target", describe(target), "shape " + str(positions));
-      for (i64 i = 0; i < labels->size; i++) {
-        const i64 label = labels->data[i];
-        if ((label < 0 || label >= n) && label != ignore_index)
-          refuse(op, "target", "holding the label " + std::to_string(label),
-                 "labels from 0 to " + std::to_string(n - 1) + ", or ignore_index = " + std::to_string(ignore_index));
-      }
+      check_range(*labels, 0, n, ignore_index, [op, classes = n, ignore_index](i64 label) {
+        refuse(
+            op, "target", "holding the label " + std::to_string(label),
+            "labels from 0 to " + std::to_string(classes - 1) + ", or ignore_index = " + std::to_string(ignore_index));
+      });
     }
     weight = optional_input<T>(op, "weight", weights, {n});
   }

@@ -5,7 +5,6 @@
 #include "bindings/arrays.h"
 #include "bindings/launch.h"
 #include "bindings/registry.h"
-#include "runtime/pool.h"
 
 namespace chainrule {
 namespace {
@@ -49,16 +48,18 @@ py::array gather_rows(py::handle x, py::handle index) {
   Shape shape(in.shape(), in.shape() + in.ndim());
   shape[0] = rows.size;
   const i64 item = i64(in.itemsize()), count = checked_size(op, shape, item > 0 ? item : 1);
-  void* block = pool_allocate(size_t(count) * size_t(item));
-  py::array out(in.dtype(), shape, block, py::capsule(block, [](void* p) { pool_release(p); }));
+  py::array out = fresh_array(in.dtype(), shape);
   if (count > 0 && item > 0)
-    launch(Work(bytes(2.0 * double(count) * double(item))), copy_rows, static_cast<char*>(block),
+    launch(Work(bytes(2.0 * double(count) * double(item))), copy_rows, static_cast<char*>(out.mutable_data()),
            static_cast<const char*>(in.data()), places.data(), rows.size, count / rows.size * item, i64(in.strides(0)));
   return out;
 }
 
 }  // namespace
 
-BINDINGS(data) { m.def("gather_rows", gather_rows, py::arg("x"), py::arg("index")); }
+BINDINGS(data) {
+  name_function(reinterpret_cast<const void*>(copy_rows), "gather_rows");
+  m.def("gather_rows", gather_rows, py::arg("x"), py::arg("index"));
+}
 
 }  // namespace chainrule

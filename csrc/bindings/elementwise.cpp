@@ -40,9 +40,25 @@ py::array where(py::handle condition, py::handle a, py::handle b) {
   });
 }
 
+// y += x, in y's memory.
+void accumulate(py::handle y_in, py::handle x_in) {
+  constexpr const char* op = "accumulate";
+  by_dtype(op, "y", y_in, [&](auto zero) {
+    using T = decltype(zero);
+    const auto y = inout<T>(op, "y", y_in);
+    const View to = view<T>(op, "y", y_in), x = view<T>(op, "x", x_in);
+    const Broadcast both = broadcast(op, {{"y", to}, {"x", x}});
+    if (both.shape != Shape(y.array.shape(), y.array.shape() + y.array.ndim()))
+      refuse(op, "x", describe(x_in), "a shape that broadcasts to y's");
+    launch_with(OnInterrupt::finish, Work(bytes(3.0 * sizeof(T) * double(y.size))), kernels<T>().add, y.data,
+                to.as<T>(), x.as<T>(), both.space);
+  });
+}
+
 }  // namespace
 
 BINDINGS(elementwise) {
+  m.def("accumulate", accumulate, py::arg("y"), py::arg("x"));
 #define BINARY(name, cost)                                                              \
   m.def(                                                                                \
       #name,                                                                            \

@@ -1,3 +1,4 @@
+#include "bindings/check.h"
 #include "bindings/launch.h"
 #include "bindings/losses.h"
 #include "bindings/registry.h"
@@ -6,9 +7,9 @@ namespace chainrule {
 namespace {
 
 void want_in_range(const char* op, const Input<i64>& index, i64 rows) {
-  for (i64 i = 0; i < index.size; i++)
-    if (index.data[i] < 0 || index.data[i] >= rows)
-      refuse(op, "index", "holding " + std::to_string(index.data[i]), "rows of a table of " + std::to_string(rows));
+  check_range(index, 0, rows, std::nullopt, [=](i64 bad) {
+    refuse(op, "index", "holding " + std::to_string(bad), "rows of a table of " + std::to_string(rows));
+  });
 }
 
 py::array embedding(py::handle weight, py::handle index) {

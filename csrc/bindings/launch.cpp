@@ -56,6 +56,12 @@ void run(const Work& work, const RegionBody& region) {
   if (!finished) throw py::error_already_set();
 }
 
+void release_gil_and(const std::function<void()>& f) {
+  PyThreadState* state = PyEval_SaveThread();
+  f();
+  take_gil_back(state);
+}
+
 BINDINGS(launch) {
   g_main_thread = py::module_::import("threading").attr("main_thread")().attr("ident").cast<unsigned long>();
   // In a child the thread that forked is the main one.

@@ -2,7 +2,10 @@
 #pragma once
 #include <pybind11/pybind11.h>
 
+#include <functional>
+
 #include "kernels.h"
+#include "runtime/recording.h"
 
 namespace chainrule {
 
@@ -11,12 +14,23 @@ namespace py = pybind11;
 // How much work a call is, in nanoseconds of one thread; fixes the number of threads once, so that scratch sized by
 // `threads` is enough for the launch.
 struct Work {
-  explicit Work(double nanoseconds) : cost(nanoseconds), threads(threads_for(nanoseconds)) {}
+  explicit Work(double nanoseconds) : cost(nanoseconds), threads(threads_for(nanoseconds)) {
+    // A replay runs each kernel on one thread or on all.
+    if (const Recording* r = threads > 1 ? Recording::active() : nullptr) threads = r->threads();
+  }
   double cost;
   int threads;
 };
+inline Work on_one_thread(double nanoseconds) {
+  Work work(nanoseconds);
+  work.threads = 1;
+  return work;
+}
 inline double flops(double n) { return n / 50; }  // products: 50 GFLOP/s a thread
 inline double bytes(double n) { return n / 10; }  // passes over memory: 10 GB/s a thread
+
+// f() without the GIL; f doesn't throw.
+void release_gil_and(const std::function<void()>& f);
 
 enum class OnInterrupt { stop, finish };  // finish: for kernels that update state in place (optimizers)
 
@@ -25,6 +39,12 @@ void run(const Work& work, const RegionBody& region);
 
 template <class... Params, class... Args>
 void launch_with(OnInterrupt on_interrupt, const Work& work, void (*kernel)(Team&, Params...), const Args&... args) {
+  if (Recording* recording = Recording::active()) {
+    auto node = std::make_unique<KernelNode<Params...>>(kernel, args...);
+    node->cost = work.cost;
+    node->serial = work.threads == 1;
+    if (!recording->add(std::move(node))) return;
+  }
   auto body = [&](Team& team) { kernel(team, args...); };
   using Body = decltype(body);
   run(work, {[](void* closure, Team& team) { (*static_cast<Body*>(closure))(team); }, &body,

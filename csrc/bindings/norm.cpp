@@ -152,9 +152,20 @@ py::tuple batch_norm_backward(py::handle dy, py::handle x, py::handle mean, py::
   });
 }
 
+void increment_by_one(Team&, i64* counter) { ++*counter; }
+
+// A count of batches, in memory so that a recorded step counts on.
+void increment(py::handle counter) {
+  const auto c = inout<i64>("increment", "counter", counter);
+  if (c.size != 1) refuse("increment", "counter", describe(counter), "a single int64");
+  launch_with(OnInterrupt::finish, on_one_thread(0), increment_by_one, c.data);
+}
+
 }  // namespace
 
 BINDINGS(norm) {
+  m.def("increment", increment, py::arg("counter"));
+  name_function(reinterpret_cast<const void*>(increment_by_one), "increment");
   const py::arg_v weight = py::arg("weight") = py::none(), bias = py::arg("bias") = py::none(),
                   eps = py::arg("eps") = 1e-5, needs = py::arg("needs") = py::make_tuple(true, true, true);
   m.def("layer_norm", layer_norm, py::arg("x"), weight, bias, eps, py::arg("axes") = 1);

@@ -1,5 +1,6 @@
 // Pooling: windows are checked as PyTorch checks them.
 #include "bindings/arrays.h"
+#include "bindings/check.h"
 #include "bindings/launch.h"
 #include "bindings/registry.h"
 #include "bindings/window.h"
@@ -63,15 +64,12 @@ py::tuple max_pool2d(py::handle x, py::handle kernel_size, py::handle stride, py
   });
 }
 
-struct Bad {
-  Scratch<i32> flag{1};
-  Bad() { *flag = 0; }
-  void check(const char* op, i64 in) const {
-    if (*flag)
-      refuse(op, "indices", "out of range",
-             "positions in [0, " + std::to_string(in) + ") of the plane (or -1 for an empty window)");
-  }
-};
+void check_places(const Flag& bad, const char* op, i64 in) {
+  bad.check([=] {
+    refuse(op, "indices", "out of range",
+           "positions in [0, " + std::to_string(in) + ") of the plane (or -1 for an empty window)");
+  });
+}
 
 py::array max_pool2d_backward(py::handle dy, py::handle indices, py::handle input_shape) {
   const char* op = "max_pool2d_backward";
@@ -83,10 +81,10 @@ py::array max_pool2d_backward(py::handle dy, py::handle indices, py::handle inpu
     if (in[0] != g.shape(0) || in[1] != g.shape(1))
       refuse(op, "input_shape", str(in), "the batch and channels of dy, of shape " + str(g.shape()));
     py::array dx = empty<T>(op, in);
-    const Bad bad;
+    const Flag bad;
     launch(Work(bytes(2.0 * sizeof(T) * double(dx.size() + 3 * g.size))), kernels<T>().max_pool2d_backward, data<T>(dx),
-           static_cast<i32*>(bad.flag), g.data, where.data, planes_of(in), in[2] * in[3], g.shape(2) * g.shape(3));
-    bad.check(op, in[2] * in[3]);
+           static_cast<i32*>(bad), g.data, where.data, planes_of(in), in[2] * in[3], g.shape(2) * g.shape(3));
+    check_places(bad, op, in[2] * in[3]);
     return dx;
   });
 }
@@ -101,11 +99,10 @@ py::array max_pool2d_gather(py::handle x, py::handle indices) {
     if (out[0] != in.shape(0) || out[1] != in.shape(1))
       refuse(op, "indices", "of shape " + str(out), "the batch and channels of x, of shape " + str(in.shape()));
     py::array y = empty<T>(op, out);
-    const Bad bad;
+    const Flag bad;
     launch(Work(bytes(4.0 * sizeof(T) * double(y.size()))), kernels<T>().max_pool2d_gather, data<T>(y),
-           static_cast<i32*>(bad.flag), in.data, where.data, planes_of(out), in.shape(2) * in.shape(3),
-           out[2] * out[3]);
-    bad.check(op, in.shape(2) * in.shape(3));
+           static_cast<i32*>(bad), in.data, where.data, planes_of(out), in.shape(2) * in.shape(3), out[2] * out[3]);
+    check_places(bad, op, in.shape(2) * in.shape(3));
     return y;
   });
 }

@@ -36,7 +36,7 @@ py::array uniform(py::handle shape, u64 seed, u64 offset, double low, double hig
     using T = decltype(zero);
     if (!std::isfinite(T(high) - T(low))) refuse("uniform", "high - low overflows " + std::string(py::str(dtype)));
     py::array y = empty<T>("uniform", sizes("uniform", "shape", shape));
-    const u64 key[2] = {seed, offset};
+    const RandomKey key{seed, offset};
     launch(Work(bytes(kDraw * y.size())), kernels<T>().uniform, data<T>(y), key, i64(y.size()), T(low), T(high));
     return y;
   });
@@ -48,7 +48,7 @@ py::array normal(py::handle shape, u64 seed, u64 offset, double mean, double std
   return by_dtype_object("normal", dtype, [&](auto zero) {
     using T = decltype(zero);
     py::array y = empty<T>("normal", sizes("normal", "shape", shape));
-    const u64 key[2] = {seed, offset};
+    const RandomKey key{seed, offset};
     launch(Work(bytes(2 * kDraw * y.size())), kernels<T>().normal, data<T>(y), key, i64(y.size()), T(mean), T(std));
     return y;
   });
@@ -59,7 +59,7 @@ py::array bernoulli(py::handle shape, double p, u64 seed, u64 offset, const py::
   return by_dtype_object("bernoulli", dtype, [&](auto zero) {
     using T = decltype(zero);
     py::array y = empty<T>("bernoulli", sizes("bernoulli", "shape", shape));
-    const u64 key[2] = {seed, offset};
+    const RandomKey key{seed, offset};
     launch(Work(bytes(kDraw * y.size())), kernels<T>().bernoulli, data<T>(y), key, i64(y.size()), threshold);
     return y;
   });
@@ -73,7 +73,7 @@ py::tuple dropout(py::handle x, double p, u64 seed, u64 offset) {
     using T = decltype(zero);
     const auto in = input<T>("dropout", "x", x);
     py::array y = empty<T>("dropout", in.shape()), mask = empty<bool>("dropout", in.shape());
-    const u64 key[2] = {seed, offset};
+    const RandomKey key{seed, offset};
     launch(Work(bytes((kDraw + 2 * sizeof(T)) * in.size)), kernels<T>().dropout, data<T>(y), data<bool>(mask), in.data,
            key, in.size, threshold, T(dropout_scale(p)));
     return py::make_tuple(y, mask);
@@ -93,13 +93,19 @@ py::array dropout_backward(py::handle dy, py::handle mask, double p) {
   });
 }
 
+// Draws that depend on the one before: one thread makes them.
+void integers(Team&, i64* y, const RandomKey& key, i64 n, i64 low, u64 range) {
+  random_integers(y, key, n, low, range);
+}
+void permutation(Team&, i64* y, const RandomKey& key, i64 n) { random_permutation(y, key, n); }
+
 py::array random_integers_array(py::handle shape, i64 low, i64 high, u64 seed, u64 offset) {
   if (low >= high) refuse("randint", "low = " + std::to_string(low) + " isn't under high = " + std::to_string(high));
   py::array y = empty<i64>("randint", sizes("randint", "shape", shape));
   i64* out = data<i64>(y);
-  const i64 n = i64(y.size());
-  py::gil_scoped_release release;
-  random_integers(out, {seed, offset}, n, low, u64(high) - u64(low));
+  const i64 n = i64(y.size()), drawn = low;
+  const u64 range = u64(high) - u64(low);
+  launch(on_one_thread(kDraw * double(n)), integers, out, RandomKey{seed, offset}, n, drawn, range);
   return y;
 }
 
@@ -107,8 +113,7 @@ py::array random_permutation_array(i64 n, u64 seed, u64 offset) {
   if (n < 0) refuse("randperm", "n", std::to_string(n), "a non-negative integer");
   py::array y = empty<i64>("randperm", {n});
   i64* out = data<i64>(y);
-  py::gil_scoped_release release;
-  random_permutation(out, {seed, offset}, n);
+  launch(on_one_thread(kDraw * double(n)), permutation, out, RandomKey{seed, offset}, n);
   return y;
 }
 
@@ -117,6 +122,8 @@ std::pair<u64, u64> pair(RandomKey key) { return {key.seed, key.offset}; }
 }  // namespace
 
 BINDINGS(random) {
+  name_function(reinterpret_cast<const void*>(integers), "randint");
+  name_function(reinterpret_cast<const void*>(permutation), "randperm");
   m.def("uniform", uniform, py::arg("shape"), py::arg("seed"), py::arg("offset"), py::arg("low"), py::arg("high"),
         py::arg("dtype"));
   m.def("normal", normal, py::arg("shape"), py::arg("seed"), py::arg("offset"), py::arg("mean"), py::arg("std"),
@@ -135,9 +142,14 @@ BINDINGS(random) {
         return words;
       },
       py::arg("counter"), py::arg("key"));
-  py::class_<Generator>(m, "Generator")
+  py::class_<Generator, std::shared_ptr<Generator>>(m, "Generator")
       .def(py::init<u64>(), py::arg("seed"))
-      .def("next", [](Generator& g) { return pair(g.next()); })
+      .def("next",
+           [](const std::shared_ptr<Generator>& g) {
+             const RandomKey key = g->next();
+             if (Recording* recording = Recording::active()) recording->note_draw(g, key);
+             return pair(key);
+           })
       .def("get_state", [](const Generator& g) { return pair(g.state()); })
       .def(
           "set_state",

@@ -51,11 +51,11 @@ CHAINRULE_INLINE vec<float> unit(vec<i64> bits, float) { return unit_float(bits)
 CHAINRULE_INLINE vec<double> unit(vec<i64> bits, double) { return unit_double(bits); }
 
 // body(i, count, bits) for every group of a flat array whose elements take `Word`-sized random bits: the group is
-// y[i .. i + count), in two vecs; key is {seed, offset}.
+// y[i .. i + count), in two vecs.
 template <class Word, class F>
-CHAINRULE_INLINE void parallel_groups(Team& team, const u64* key, i64 n, F&& body) {
+CHAINRULE_INLINE void parallel_groups(Team& team, const RandomKey& key, i64 n, F&& body) {
   constexpr i64 size = 2 * vec<Word>::size;
-  const u64 seed = key[0], offset = key[1];
+  const u64 seed = key.seed, offset = key.offset;
   parallel_for(team, n, kFlatGrain, [&](i64 begin, i64 end) {  // a chunk begins at a group: the grain is a multiple
     for (i64 i = begin; i < end; i += size) body(i, at_most(size, end - i), philox(seed, offset, i / size));
   });
@@ -63,7 +63,7 @@ CHAINRULE_INLINE void parallel_groups(Team& team, const u64* key, i64 n, F&& bod
 
 // body(i, lanes, bits) for every vec.
 template <class Word, class F>
-CHAINRULE_INLINE void parallel_random(Team& team, const u64* key, i64 n, F&& body) {
+CHAINRULE_INLINE void parallel_random(Team& team, const RandomKey& key, i64 n, F&& body) {
   constexpr i64 size = vec<Word>::size;
   parallel_groups<Word>(team, key, n, [&](i64 i, i64 count, Random bits) {
     body(i, at_most(size, count), bits.first);

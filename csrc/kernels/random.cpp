@@ -55,7 +55,7 @@ CHAINRULE_INLINE mask<float> under(vec<i64> bits, i32 threshold) {
 }  // namespace
 
 template <class T>
-void uniform(Team& team, T* y, const u64* key, i64 n, T low, T high) {
+void uniform(Team& team, T* y, const RandomKey& key, i64 n, T low, T high) {
   parallel_random<T>(team, key, n, [&](i64 i, i64 lanes, vec<i64> bits) {
     const vec<T> v = fma(unit(bits, T()), vec<T>(high - low), vec<T>(low));
     store(y + i, select<T>(v < high, v, vec<T>(low)), lanes);  // the sum may round up to high
@@ -63,7 +63,7 @@ void uniform(Team& team, T* y, const u64* key, i64 n, T low, T high) {
 }
 
 template <class T>
-void normal(Team& team, T* y, const u64* key, i64 n, T mean, T std) {
+void normal(Team& team, T* y, const RandomKey& key, i64 n, T mean, T std) {
   constexpr i64 size = vec<T>::size;
   parallel_groups<T>(team, key, n, [&](i64 i, i64 count, Random bits) {
     const vec<T> r = sqrt(T(-2) * log(T(1) - unit(bits.first, T())));
@@ -76,7 +76,7 @@ void normal(Team& team, T* y, const u64* key, i64 n, T mean, T std) {
 // The loops over `lanes` below are plain: the compiler vectorises them, and T may be wider than the 32-bit words.
 
 template <class T>
-void bernoulli(Team& team, T* y, const u64* key, i64 n, i32 threshold) {
+void bernoulli(Team& team, T* y, const RandomKey& key, i64 n, i32 threshold) {
   parallel_random<float>(team, key, n, [&](i64 i, i64 lanes, vec<i64> bits) {
     i32 one[16];
     store(one, under(bits, threshold) & i32(1));
@@ -85,7 +85,7 @@ void bernoulli(Team& team, T* y, const u64* key, i64 n, i32 threshold) {
 }
 
 template <class T>
-void dropout(Team& team, T* y, bool* mask, const T* x, const u64* key, i64 n, i32 threshold, T scale) {
+void dropout(Team& team, T* y, bool* mask, const T* x, const RandomKey& key, i64 n, i32 threshold, T scale) {
   parallel_random<float>(team, key, n, [&](i64 i, i64 lanes, vec<i64> bits) {
     i32 drop[16];
     store(drop, under(bits, threshold));

@@ -6,10 +6,6 @@
 
 namespace chainrule {
 
-struct RandomKey {
-  u64 seed, offset;
-};
-
 // Every array drawn takes one offset, so that arrays don't share numbers; an array's elements are counted in the
 // kernel.
 class Generator {

@@ -24,6 +24,12 @@ class Team {
   // barrier is passed, but code outside of loops must not use what chunks wrote as an index.
   bool take(i64 count, i64* chunk);
   void next_loop();
+  // This thread alone, for work within the region that the others take no part in.
+  Team solo() const {
+    Team one = *this;
+    one.rank_ = 0, one.size_ = 1, one.loop_ = 0, one.serial_ = 0, one.polls_ = false;
+    return one;
+  }
 
  private:
   friend struct TeamState;

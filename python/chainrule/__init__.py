@@ -42,6 +42,7 @@ from chainrule.tensor_repr import set_printoptions
 
 if TYPE_CHECKING:
     from chainrule import nn, optim, reference, utils
+    from chainrule.recording.step import compile
 
 __version__: str = _core.build_info()["version"]
 Size: Any = tuple
@@ -57,4 +58,8 @@ _PARTS = ("nn", "optim", "reference", "utils")
 def __getattr__(name: str) -> Any:
     if name in _PARTS:
         return import_module(f"chainrule.{name}")
+    if name == "compile":
+        return import_module("chainrule.recording.step").compile
+    if name == "RecordingError":
+        return _core.RecordingError
     raise AttributeError(f"module 'chainrule' has no attribute {name!r}")

@@ -10,6 +10,7 @@ import numpy as np
 
 import chainrule
 from chainrule import dtypes
+from chainrule.recording.state import constant_array
 from chainrule.tensor_cast import Cast
 from chainrule.tensor_inplace import InPlace
 from chainrule.tensor_math import Math
@@ -19,7 +20,7 @@ from chainrule.tensor_shape import Shape
 if TYPE_CHECKING:
     from chainrule.autograd.function import Function, Node
 
-__all__ = ["Tensor", "wrap"]
+__all__ = ["Tensor", "constant", "wrap"]
 
 Array = np.ndarray[Any, Any]
 Hook = Callable[["Tensor"], Union["Tensor", None]]
@@ -437,6 +438,11 @@ def wrap(array: Array) -> Tensor:
     tensor = _new(Tensor)
     tensor._array = array
     return tensor
+
+
+def constant(array: Array) -> Tensor:
+    """A tensor around an array whose values follow from shapes and Python numbers alone."""
+    return wrap(constant_array(array))
 
 
 from chainrule.autograd import engine as _engine  # noqa: E402  (they need Tensor)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule import kernels
+from chainrule import _core, kernels
 from chainrule.autograd.function import Context, Function, Node
 from chainrule.autograd.grad_mode import state
 from chainrule.tensor import Tensor, wrap
@@ -123,10 +123,18 @@ def _send(
     elif create_graph:
         buffer[nr] = AddGradients.apply(there, gradient)
     elif (target, nr) in owned:
-        np.add(there._array, gradient._array, out=there._array)
+        _add_to(there._array, gradient._array)
     else:
         buffer[nr] = AddGradients.forward(Node(), there, gradient)
         owned.add((target, nr))
+
+
+def _add_to(there: Any, gradient: Any) -> None:
+    """``there += gradient``, in its memory."""
+    if there.dtype.itemsize >= 4 and there.dtype == gradient.dtype and there.flags.c_contiguous and there.flags.behaved:
+        _core.accumulate(there, gradient)
+    else:
+        np.add(there, gradient, out=there)
 
 
 def _fitted(node: Node, i: int, edge: tuple[Target, int], gradient: Tensor) -> Tensor:
@@ -221,7 +229,7 @@ def _accumulate(tensor: Tensor, gradient: Tensor, create_graph: bool) -> None:
         elif there is None:
             tensor._grad = wrap(gradient._array if _sole_owner(gradient) else kernels.copy(gradient._array))
         elif there._node is None:
-            np.add(there._array, gradient._array, out=there._array)
+            _add_to(there._array, gradient._array)
             there._bump()
         else:  # made by create_graph: its own graph may have saved it
             tensor._grad = AddGradients.forward(Node(), there, gradient)

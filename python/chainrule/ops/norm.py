@@ -153,10 +153,8 @@ def batch_norm(
     if own and not training:
         means = variances = None
     if not own and means is not None:
-        means, variances = (
-            kernels.copy(means),
-            kernels.copy(variances),
-        )  # a later step of training must not reach this one
+        # A later step of training must not reach this one.
+        means, variances = kernels.copy(means), kernels.copy(variances)
     y: Tensor = BatchNorm.apply(input, weight, bias, means, variances, own, momentum, eps)
     if training:
         for r in (running_mean, running_var):

@@ -82,6 +82,11 @@ class Adam(Optimizer):
             state["max_exp_avg_sq"] = zeros_like(p)
         return state
 
+    def _prepare(self, group: Group) -> None:
+        for p in group["params"]:
+            if p._grad is not None:
+                self._state(p, group["amsgrad"])
+
     def _update(self, group: Group) -> None:
         amsgrad = group["amsgrad"]
         beta1, beta2 = group["betas"]

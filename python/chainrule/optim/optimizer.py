@@ -11,6 +11,7 @@ import numpy as np
 
 from chainrule import kernels
 from chainrule.autograd.grad_mode import enable_grad
+from chainrule.recording.state import paused
 from chainrule.tensor import Handle, Tensor, wrap
 
 __all__ = ["Optimizer", "Params"]
@@ -108,6 +109,9 @@ class Optimizer:
             hook(self, (), {"closure": closure})
         return loss
 
+    def _prepare(self, group: Group) -> None:
+        """Makes the state that the next update of this group needs."""
+
     def _update(self, group: Group) -> None:
         raise NotImplementedError(f"{type(self).__name__} defines neither step() nor _update(group)")
 
@@ -188,7 +192,10 @@ def zeros_like(param: Tensor) -> Tensor:
 
 def number(value: Any) -> float:
     """An option that may be a Python number or a tensor of one element."""
-    return float(value.item()) if isinstance(value, Tensor) else float(value)
+    if isinstance(value, Tensor):
+        with paused():  # a recorded step reads it anew each time
+            return float(value.item())
+    return float(value)
 
 
 def refuse_differentiable(name: str, differentiable: bool) -> None:

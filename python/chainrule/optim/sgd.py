@@ -18,7 +18,7 @@ from chainrule.optim.optimizer import (
     with_gradients,
     zeros_like,
 )
-from chainrule.tensor import Tensor
+from chainrule.tensor import Tensor, wrap
 
 __all__ = ["SGD"]
 
@@ -56,7 +56,7 @@ class SGD(Optimizer):
             "fused": fused,
         }
         # Steps taken with a buffer; none yet means that the buffer holds nothing (its first value is the gradient).
-        self._steps: dict[Tensor, Array] = {}
+        self._steps: dict[Tensor, Tensor] = {}
         self._check(defaults)
         super().__init__(params, defaults)
 
@@ -73,12 +73,17 @@ class SGD(Optimizer):
     def _buffer(self, p: Tensor) -> Array:
         state = self.state[p]
         if state.get("momentum_buffer") is None:
-            self._steps[p] = np.zeros((), np.int64)
+            self._steps[p] = wrap(np.zeros((), np.int64))
             state["momentum_buffer"] = zeros_like(p)
         elif p not in self._steps:
-            self._steps[p] = np.ones((), np.int64)  # a buffer that was loaded
+            self._steps[p] = wrap(np.ones((), np.int64))  # a buffer that was loaded
         buffer: Array = state["momentum_buffer"]._array
         return buffer
+
+    def _prepare(self, group: Group) -> None:
+        for p in group["params"]:
+            if p._grad is not None and group["momentum"]:
+                self._buffer(p)
 
     def _update(self, group: Group) -> None:
         momentum = group["momentum"]
@@ -87,7 +92,7 @@ class SGD(Optimizer):
                 [p._array for p in params],
                 [p._grad._array for p in params],  # type: ignore[union-attr]
                 [self._buffer(p) for p in params] if momentum else None,
-                [self._steps[p] for p in params] if momentum else None,
+                [self._steps[p]._array for p in params] if momentum else None,
                 lr=number(group["lr"]),
                 momentum=momentum,
                 dampening=group["dampening"],
@@ -99,7 +104,7 @@ class SGD(Optimizer):
                 p._bump()
 
     def _to_save(self, param: Tensor, state: dict[str, Any]) -> dict[str, Any]:
-        empty = param in self._steps and self._steps[param] == 0
+        empty = param in self._steps and self._steps[param]._array == 0
         return {**state, "momentum_buffer": None} if empty else state
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule import creation
+from chainrule import _core, creation
 from chainrule.nn import functional as F
 from chainrule.nn import init
 from chainrule.nn.modules._factory import empty_parameter
@@ -77,10 +77,10 @@ class _BatchNorm(Module):
         tracks = self.training and self.track_running_stats
         if tracks and self.num_batches_tracked is not None:
             seen = self.num_batches_tracked
-            seen._array[...] += 1
+            _core.increment(seen._array)
             seen._bump()
             if self.momentum is None:
-                factor = 1.0 / float(seen._array)
+                factor = 1.0 / float(seen)
         use_running = not self.training or self.track_running_stats
         return F.batch_norm(
             input,

@@ -1,0 +1,1 @@
+"""Recording a training step once and replaying it: :func:`chainrule.compile`. The idea: docs/architecture.md."""
