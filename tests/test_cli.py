@@ -232,3 +232,15 @@ def test_a_download_with_another_checksum_is_not_kept(server: list[str], tmp_pat
 def test_the_published_checksums_are_built_in() -> None:
     assert datasets.FILES["train-images-idx3-ubyte"] == "8d4fb7e6c68d591d4c3dfef9ec88bf0d"
     assert len(set(datasets.FILES.values())) == 4
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    """As with ``chainrule info | head -1``: no traceback, neither from print nor from the last flush."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "chainrule", "info"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 1

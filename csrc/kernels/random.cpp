@@ -98,7 +98,7 @@ template <class T>
 void dropout_backward(Team& team, T* dx, const T* dy, const bool* mask, i64 n, T scale) {
   parallel_for(team, n, kFlatGrain, [&](i64 begin, i64 end) {
     for (i64 i = begin; i < end; i++) {
-      const T scaled = dy[i] * scale;  // read without a condition: 0.45 to 0.57 ns an element, 0.63 to 1.3 otherwise
+      const T scaled = dy[i] * scale;
       dx[i] = mask[i] ? scaled : T(0);
     }
   });

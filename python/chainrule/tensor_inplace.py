@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,48 +25,47 @@ def _fill(x: Tensor, name: str, values: np.ndarray[Any, Any]) -> Tensor:
     return chainrule.ops.inplace.overwrite(x, name, values)
 
 
+def _unary(name: str) -> Callable[[Any], Any]:
+    """The method of that name with an underscore: the operation's result in place."""
+
+    def method(self: Tensor) -> Tensor:
+        return _modify(self, name, getattr(chainrule.ops, name))
+
+    method.__name__ = method.__qualname__ = f"{name}_"
+    return method
+
+
+def _binary(name: str) -> Callable[[Any, Any], Any]:
+    def method(self: Tensor, other: Any) -> Tensor:
+        return _modify(self, name, getattr(chainrule.ops, name), operand(other))
+
+    method.__name__ = method.__qualname__ = f"{name}_"
+    return method
+
+
+def _operator(name: str) -> Callable[[Any, Any], Any]:
+    """``x += other`` and its like: NotImplemented for what isn't an operand."""
+
+    def method(self: Tensor, other: Any) -> Any:
+        y = operand(other)
+        return NotImplemented if y is None else _modify(self, name, getattr(chainrule.ops, name), y)
+
+    return method
+
+
 class InPlace:
     """In-place methods of Tensor."""
 
-    def __iadd__(self: Tensor, other: Any) -> Tensor:
-        y = operand(other)
-        return NotImplemented if y is None else _modify(self, "add", chainrule.ops.add, y)
-
-    def __isub__(self: Tensor, other: Any) -> Tensor:
-        y = operand(other)
-        return NotImplemented if y is None else _modify(self, "sub", chainrule.ops.sub, y)
-
-    def __imul__(self: Tensor, other: Any) -> Tensor:
-        y = operand(other)
-        return NotImplemented if y is None else _modify(self, "mul", chainrule.ops.mul, y)
-
-    def __itruediv__(self: Tensor, other: Any) -> Tensor:
-        y = operand(other)
-        return NotImplemented if y is None else _modify(self, "div", chainrule.ops.div, y)
-
-    def __ifloordiv__(self: Tensor, other: Any) -> Tensor:
-        y = operand(other)
-        return NotImplemented if y is None else _modify(self, "floor_divide", chainrule.ops.floor_divide, y)
-
-    def __imod__(self: Tensor, other: Any) -> Tensor:
-        y = operand(other)
-        return NotImplemented if y is None else _modify(self, "remainder", chainrule.ops.remainder, y)
-
-    def __ipow__(self: Tensor, other: Any) -> Tensor:
-        y = operand(other)
-        return NotImplemented if y is None else _modify(self, "pow", chainrule.ops.pow, y)
-
-    def __iand__(self: Tensor, other: Any) -> Tensor:
-        y = operand(other)
-        return NotImplemented if y is None else _modify(self, "bitwise_and", chainrule.ops.bitwise_and, y)
-
-    def __ior__(self: Tensor, other: Any) -> Tensor:
-        y = operand(other)
-        return NotImplemented if y is None else _modify(self, "bitwise_or", chainrule.ops.bitwise_or, y)
-
-    def __ixor__(self: Tensor, other: Any) -> Tensor:
-        y = operand(other)
-        return NotImplemented if y is None else _modify(self, "bitwise_xor", chainrule.ops.bitwise_xor, y)
+    __iadd__ = _operator("add")
+    __isub__ = _operator("sub")
+    __imul__ = _operator("mul")
+    __itruediv__ = _operator("div")
+    __ifloordiv__ = _operator("floor_divide")
+    __imod__ = _operator("remainder")
+    __ipow__ = _operator("pow")
+    __iand__ = _operator("bitwise_and")
+    __ior__ = _operator("bitwise_or")
+    __ixor__ = _operator("bitwise_xor")
 
     def add_(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
         return _modify(self, "add", chainrule.ops.add, operand(other), alpha=alpha)
@@ -76,86 +76,34 @@ class InPlace:
     def div_(self: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         return _modify(self, "div", chainrule.ops.div, operand(other), rounding_mode=rounding_mode)
 
-    def mul_(self: Tensor, other: Any) -> Tensor:
-        return _modify(self, "mul", chainrule.ops.mul, operand(other))
+    mul_ = _binary("mul")
+    remainder_ = _binary("remainder")
+    floor_divide_ = _binary("floor_divide")
+    pow_ = _binary("pow")
+    bitwise_and_ = _binary("bitwise_and")
+    bitwise_or_ = _binary("bitwise_or")
+    bitwise_xor_ = _binary("bitwise_xor")
 
-    def remainder_(self: Tensor, other: Any) -> Tensor:
-        return _modify(self, "remainder", chainrule.ops.remainder, operand(other))
-
-    def floor_divide_(self: Tensor, other: Any) -> Tensor:
-        return _modify(self, "floor_divide", chainrule.ops.floor_divide, operand(other))
-
-    def pow_(self: Tensor, other: Any) -> Tensor:
-        return _modify(self, "pow", chainrule.ops.pow, operand(other))
-
-    def bitwise_and_(self: Tensor, other: Any) -> Tensor:
-        return _modify(self, "bitwise_and", chainrule.ops.bitwise_and, operand(other))
-
-    def bitwise_or_(self: Tensor, other: Any) -> Tensor:
-        return _modify(self, "bitwise_or", chainrule.ops.bitwise_or, operand(other))
-
-    def bitwise_xor_(self: Tensor, other: Any) -> Tensor:
-        return _modify(self, "bitwise_xor", chainrule.ops.bitwise_xor, operand(other))
-
-    def neg_(self: Tensor) -> Tensor:
-        return _modify(self, "neg", chainrule.ops.neg)
-
-    def abs_(self: Tensor) -> Tensor:
-        return _modify(self, "abs", chainrule.ops.abs)
-
-    def exp_(self: Tensor) -> Tensor:
-        return _modify(self, "exp", chainrule.ops.exp)
-
-    def log_(self: Tensor) -> Tensor:
-        return _modify(self, "log", chainrule.ops.log)
-
-    def sqrt_(self: Tensor) -> Tensor:
-        return _modify(self, "sqrt", chainrule.ops.sqrt)
-
-    def rsqrt_(self: Tensor) -> Tensor:
-        return _modify(self, "rsqrt", chainrule.ops.rsqrt)
-
-    def reciprocal_(self: Tensor) -> Tensor:
-        return _modify(self, "reciprocal", chainrule.ops.reciprocal)
-
-    def square_(self: Tensor) -> Tensor:
-        return _modify(self, "square", chainrule.ops.square)
-
-    def sin_(self: Tensor) -> Tensor:
-        return _modify(self, "sin", chainrule.ops.sin)
-
-    def cos_(self: Tensor) -> Tensor:
-        return _modify(self, "cos", chainrule.ops.cos)
-
-    def tanh_(self: Tensor) -> Tensor:
-        return _modify(self, "tanh", chainrule.ops.tanh)
-
-    def sigmoid_(self: Tensor) -> Tensor:
-        return _modify(self, "sigmoid", chainrule.ops.sigmoid)
-
-    def relu_(self: Tensor) -> Tensor:
-        return _modify(self, "relu", chainrule.ops.relu)
-
-    def floor_(self: Tensor) -> Tensor:
-        return _modify(self, "floor", chainrule.ops.floor)
-
-    def ceil_(self: Tensor) -> Tensor:
-        return _modify(self, "ceil", chainrule.ops.ceil)
-
-    def round_(self: Tensor) -> Tensor:
-        return _modify(self, "round", chainrule.ops.round)
-
-    def trunc_(self: Tensor) -> Tensor:
-        return _modify(self, "trunc", chainrule.ops.trunc)
-
-    def sign_(self: Tensor) -> Tensor:
-        return _modify(self, "sign", chainrule.ops.sign)
-
-    def erf_(self: Tensor) -> Tensor:
-        return _modify(self, "erf", chainrule.ops.erf)
-
-    def logical_not_(self: Tensor) -> Tensor:
-        return _modify(self, "logical_not", chainrule.ops.logical_not)
+    neg_ = _unary("neg")
+    abs_ = _unary("abs")
+    exp_ = _unary("exp")
+    log_ = _unary("log")
+    sqrt_ = _unary("sqrt")
+    rsqrt_ = _unary("rsqrt")
+    reciprocal_ = _unary("reciprocal")
+    square_ = _unary("square")
+    sin_ = _unary("sin")
+    cos_ = _unary("cos")
+    tanh_ = _unary("tanh")
+    sigmoid_ = _unary("sigmoid")
+    relu_ = _unary("relu")
+    floor_ = _unary("floor")
+    ceil_ = _unary("ceil")
+    round_ = _unary("round")
+    trunc_ = _unary("trunc")
+    sign_ = _unary("sign")
+    erf_ = _unary("erf")
+    logical_not_ = _unary("logical_not")
 
     def clamp_(self: Tensor, min: Any = None, max: Any = None) -> Tensor:
         return _modify(self, "clamp", chainrule.ops.clamp, min, max)

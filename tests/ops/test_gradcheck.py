@@ -321,6 +321,8 @@ CASES: dict[str, Case] = {**ELEMENTWISE, **SHAPES, **REDUCTIONS, **PRODUCTS, **L
 EXEMPT = {
     "unary.Unary": "the base of the element-wise functions: it has no kernel of its own",
     "activation.Gradient": "the base of the activations' gradients: it has no kernel of its own",
+    "softmax.Gradient": "the base of both gradients: it has no kernel of its own",
+    "softmax.Normalised": "the base of both functions: it has no kernel of its own",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -19,12 +20,19 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code: 0, or 2 after an error that the user can do something about."""
+    """Runs the command; returns its exit code: 0, 2 after an error that the user can do something about.
+
+    1 where the reader of its output has gone.
+    """
     args = parser().parse_args(argv)
     from chainrule.cli.errors import UserError
 
     try:
         args.run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has gone, as head does; Python's last flush must not meet the pipe again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except UserError as error:
         print(f"chainrule: error: {error}", file=sys.stderr)
         return 2

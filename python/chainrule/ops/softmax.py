@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from chainrule import kernels, ops
 from chainrule.autograd import Context, Function
@@ -12,29 +15,25 @@ from chainrule.tensor import Tensor, wrap
 
 __all__ = ["log_softmax", "softmax"]
 
-
-class Softmax(Function):
-    @staticmethod
-    def forward(ctx: Context, x: Tensor, dim: int) -> Tensor:
-        y = wrap(kernels.softmax(x._array, dim))
-        ctx.dim = dim
-        ctx.save_for_backward(y)
-        return y
-
-    @staticmethod
-    def backward(ctx: Context, dy: Tensor) -> Any:
-        (y,) = ctx.saved_tensors
-        return SoftmaxGradient.apply(dy, y, ctx.dim), None
+Array = np.ndarray[Any, Any]
 
 
-class SoftmaxGradient(Function):
-    """dx = y (dy - sum dy y)."""
+class Gradient(Function):
+    """dx of a :class:`Normalised` from its output."""
+
+    kernel: Callable[[Array, Array, int], Array]
 
     @staticmethod
-    def forward(ctx: Context, dy: Tensor, y: Tensor, dim: int) -> Tensor:
+    def forward(ctx: Any, dy: Tensor, y: Tensor, dim: int) -> Tensor:
         ctx.dim = dim
         ctx.save_for_backward(dy, y)
-        return wrap(kernels.softmax_backward(dy._array, y._array, dim))
+        return wrap(ctx._function.kernel(dy._array, y._array, dim))
+
+
+class SoftmaxGradient(Gradient):
+    """dx = y (dy - sum dy y)."""
+
+    kernel = staticmethod(kernels.softmax_backward)
 
     @staticmethod
     def backward(ctx: Context, ddx: Tensor) -> Any:
@@ -43,28 +42,10 @@ class SoftmaxGradient(Function):
         return SoftmaxGradient.apply(ddx, y, ctx.dim), to_y, None
 
 
-class LogSoftmax(Function):
-    @staticmethod
-    def forward(ctx: Context, x: Tensor, dim: int) -> Tensor:
-        y = wrap(kernels.log_softmax(x._array, dim))
-        ctx.dim = dim
-        ctx.save_for_backward(y)
-        return y
-
-    @staticmethod
-    def backward(ctx: Context, dy: Tensor) -> Any:
-        (y,) = ctx.saved_tensors
-        return LogSoftmaxGradient.apply(dy, y, ctx.dim), None
-
-
-class LogSoftmaxGradient(Function):
+class LogSoftmaxGradient(Gradient):
     """dx = dy - exp(y) sum dy."""
 
-    @staticmethod
-    def forward(ctx: Context, dy: Tensor, y: Tensor, dim: int) -> Tensor:
-        ctx.dim = dim
-        ctx.save_for_backward(dy, y)
-        return wrap(kernels.log_softmax_backward(dy._array, y._array, dim))
+    kernel = staticmethod(kernels.log_softmax_backward)
 
     @staticmethod
     def backward(ctx: Context, ddx: Tensor) -> Any:
@@ -72,6 +53,35 @@ class LogSoftmaxGradient(Function):
         p = ops.exp(y)
         to_dy = ddx - ops.sum(ddx * p, ctx.dim, True)
         return to_dy, -(ddx * p * ops.sum(dy, ctx.dim, True)), None
+
+
+class Normalised(Function):
+    """y = kernel(x) along a dimension, dx from y."""
+
+    kernel: Callable[[Array, int], Array]
+    gradient: type[Gradient]
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, dim: int) -> Tensor:
+        y = wrap(ctx._function.kernel(x._array, dim))
+        ctx.dim = dim
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        (y,) = ctx.saved_tensors
+        return ctx._function.gradient.apply(dy, y, ctx.dim), None
+
+
+class Softmax(Normalised):
+    kernel = staticmethod(kernels.softmax)
+    gradient = SoftmaxGradient
+
+
+class LogSoftmax(Normalised):
+    kernel = staticmethod(kernels.log_softmax)
+    gradient = LogSoftmaxGradient
 
 
 def _along(op: str, function: type[Function], input: Tensor, dim: int, dtype: Any) -> Tensor:
