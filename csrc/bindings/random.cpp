@@ -154,6 +154,7 @@ BINDINGS(random) {
       .def(
           "set_state",
           [](Generator& g, u64 seed, u64 offset) {
+            if (Recording::active()) throw RecordingError("a compiled step can't seed a generator; do it outside");
             g.set_state({seed, offset});
           },
           py::arg("seed"), py::arg("offset"));

@@ -148,10 +148,10 @@ Result::Result(py::handle x, py::handle tensor_type, const std::function<bool(co
 py::object Result::make() const {
   switch (kind_) {
     case kTensor: {
-      const i64 bytes = i64(array_.nbytes());
-      const Shape shape(array_.shape(), array_.shape() + array_.ndim());
-      py::array copy = fresh_array(array_.dtype(), shape);
-      std::memcpy(const_cast<void*>(copy.data()), array_.data(), size_t(bytes));
+      const bool whole = array_.flags() & py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_;
+      py::array copy = whole ? fresh_array(array_.dtype(), Shape(array_.shape(), array_.shape() + array_.ndim()))
+                             : contiguous("compile", array_);
+      if (whole) std::memcpy(copy.mutable_data(), array_.data(), size_t(array_.nbytes()));
       auto* type = reinterpret_cast<PyTypeObject*>(type_.ptr());
       static const py::handle none = py::tuple(0).release();
       auto tensor = py::reinterpret_steal<py::object>(type->tp_new(type, none.ptr(), nullptr));
