@@ -1,6 +1,7 @@
 // Reading and writing by index along an axis; triangles and running sums, which take a shape apart in the same way.
 #include "bindings/axes.h"
 #include "bindings/broadcast.h"
+#include "bindings/check.h"
 #include "bindings/launch.h"
 #include "bindings/losses.h"
 #include "bindings/registry.h"
@@ -8,13 +9,12 @@
 namespace chainrule {
 namespace {
 
-void want_in_range(const char* op, const Input<i64>& index, i64 n) {
-  u64 largest = 0;  // of what is negative when signed too
-  for (i64 i = 0; i < index.size; i++) largest = largest > u64(index.data[i]) ? largest : u64(index.data[i]);
-  if (index.size == 0 || largest < u64(n)) return;
-  for (i64 i = 0; i < index.size; i++)
-    if (u64(index.data[i]) >= u64(n))
-      refuse(op, "index", "holding " + std::to_string(index.data[i]), "places in [0, " + std::to_string(n) + ")");
+// Places are in [low, high); a recorded call is checked again by each replay.
+void want_in_range(const char* op, const Input<i64>& index, i64 low, i64 high) {
+  check_range(index, low, high, std::nullopt, [=](i64 place) {
+    refuse(op, "index", "holding " + std::to_string(place),
+           "places in [" + std::to_string(low) + ", " + std::to_string(high) + ")");
+  });
 }
 
 int axis_of(const char* op, py::handle axis, int ndim) {
@@ -37,7 +37,7 @@ py::array index_select(py::handle from, py::handle index, py::handle axis) {
   if (places.ndim != 1) refuse(op, "index", describe(index), "1 dimension");
   Shape shape = shape_of(x);
   const Form f = form_of_axis(shape, d);
-  want_in_range(op, places, f.n);
+  want_in_range(op, places, 0, f.n);
   shape[size_t(d)] = places.size;
   py::array y = empty(op, x.dtype(), shape);
   if (y.size() > 0)
@@ -55,7 +55,7 @@ py::array gather(py::handle from, py::handle index, py::handle axis) {
   const Form f = form_of_axis(want, d);
   if (places.ndim == int(want.size())) want[size_t(d)] = places.shape(d);
   if (places.shape() != want) refuse(op, "index", describe(index), "the shape of x but for the axis, " + str(want));
-  want_in_range(op, places, f.n);
+  want_in_range(op, places, 0, f.n);
   py::array y = empty(op, x.dtype(), want);
   if (y.size() > 0)
     launch(Work(looked_up(places.size, i64(x.itemsize()))), kernels<float>().gather, y.mutable_data(), x.data(),
@@ -93,7 +93,7 @@ Write write(const char* op, py::handle out, py::handle index, py::handle from, p
   if (shape_of(w.source) != want) refuse(op, "source", describe(from), "the shape of y but for the axis, " + str(want));
   if (!rows && w.places.shape() != want) refuse(op, "index", describe(index), "the shape of source, " + str(want));
   w.count = want[size_t(d)];
-  want_in_range(op, w.places, w.form.n);
+  want_in_range(op, w.places, 0, w.form.n);
   if (may_overlap(w.y, w.source)) w.source = contiguous(op, w.source);
   if (may_overlap(w.y, w.places.array)) {
     w.places.array = contiguous(op, w.places.array);
@@ -127,14 +127,11 @@ py::array sum(const char* op, py::handle out, py::handle index, py::handle from,
   });
 }
 
-py::array index_places(py::handle index, i64 n, py::handle base) {
+py::array index_places(py::handle index, i64 n, py::handle base, bool from_end) {
   const char* op = "index_places";
   if (n < 0) refuse(op, "n", std::to_string(n), "zero or more");
   const auto i = indices(op, "index", index);
-  for (i64 k = 0; k < i.size; k++)
-    if (i.data[k] < -n || i.data[k] >= n)
-      refuse(op, "index", "holding " + std::to_string(i.data[k]),
-             "places in [-" + std::to_string(n) + ", " + std::to_string(n) + ")");
+  want_in_range(op, i, from_end ? -n : 0, n);
   const View v = view<i64>(op, "index", i.array);
   const View b = base.is_none() ? v : view<i64>(op, "base", base);
   const Broadcast to = broadcast(op, {{"base", b}, {"index", v}});
@@ -175,7 +172,7 @@ py::array cumsum(py::handle x, py::handle axis) {
 
 BINDINGS(index) {
   using py::arg;
-  m.def("index_places", index_places, arg("index"), arg("n"), arg("base") = py::none());
+  m.def("index_places", index_places, arg("index"), arg("n"), arg("base") = py::none(), arg("from_end") = true);
   m.def("index_select", index_select, arg("x"), arg("index"), arg("axis"));
   m.def("gather", gather, arg("x"), arg("index"), arg("axis"));
 #define WRITE(name, how, rows)                                                                         \

@@ -5,7 +5,7 @@
 //   index[i], :] += source[o, i, :]        in ascending i gather        y[o, i, j] = x[o, index[o, i, j], j]        y,
 //   index (outer, count, inner) scatter       y[o, index[o, i, j], j] = source[o, i, j]   in ascending i: of duplicates
 //   the last stays scatter_add   y[o, index[o, i, j], j] += source[o, i, j]  in ascending i
-// Bindings have checked the indices. One that is out of range all the same (an index that changed since) reads zeros
+// Bindings check the indices, in a replay too. One that is out of range all the same reads zeros
 // and writes nothing.
 //
 // Writes that may meet belong to one chunk, which walks all of `index`: a range of y's rows (index_copy, index_add: the

@@ -125,3 +125,21 @@ def test_triangles_of_far_diagonals_and_small_items() -> None:
             np.testing.assert_array_equal(kernels.triu(x, d), np.triu(x, k))
     with pytest.raises(ValueError, match=r"^tril: argument 'x'"):
         kernels.tril(np.ones(3))
+
+
+def test_a_replay_checks_its_indices() -> None:
+    """A recorded step whose index input is out of range raises, as the eager step does."""
+    import chainrule as cr
+
+    @cr.compile
+    def picked(x: cr.Tensor, index: cr.Tensor) -> cr.Tensor:
+        return x[index].sum() + x.gather(0, index[:, None]).sum()
+
+    x = cr.arange(6, dtype=cr.float32).reshape(3, 2)
+    for good in ([0, 2], [2, 1], [1, 1]):
+        index = cr.tensor(good)
+        assert picked(x, index).item() == x[index].sum().item() + 2 * sum(good)
+    for bad in ([0, 3], [-4, 0]):
+        with pytest.raises((ValueError, IndexError), match="index"):
+            picked(x, cr.tensor(bad))
+    assert picked(x, cr.tensor([0, 0])).item() == 2

@@ -29,12 +29,12 @@ __all__ = [
 Array = np.ndarray[Any, Any]
 
 
-def index_places(index: Array, n: int, base: Array | None = None) -> Array:
+def index_places(index: Array, n: int, base: Array | None = None, from_end: bool = True) -> Array:
     """base * n + index, with an index in [-n, n) counted from the end where negative: places in what two axes merge to.
 
-    Both broadcast. Without ``base`` (int64 places of the axes before) it is 0.
+    Both broadcast. Without ``base`` (int64 places of the axes before) it is 0. ``from_end`` False: want [0, n).
     """
-    return _core.index_places(index, n, base)
+    return _core.index_places(index, n, base, from_end)
 
 
 def index_select(x: Array, index: Array, axis: int = 0) -> Array:

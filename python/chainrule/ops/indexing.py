@@ -259,9 +259,10 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
 
 def _rows(op: str, x: Array, dim: int, places: Array) -> Rows:
     n = x.shape[dim]
-    if places.size and not (places.min() >= 0 and places.max() < n):
-        raise IndexError(f"{op}: index out of range, want 0 to {n - 1}")
-    places = kernels.index_places(int64(places), n).reshape(-1)  # a copy: the index may change
+    try:
+        places = kernels.index_places(int64(places), n, None, False).reshape(-1)  # a copy: the index may change
+    except ValueError as error:
+        raise IndexError(f"{op}: index out of range, want 0 to {n - 1}: {error}") from None
     return Rows(dim, 1, places, places.shape)
 
 
@@ -278,9 +279,11 @@ def _grid(op: str, x: Tensor, dim: int, index: Tensor) -> Selection:
                 f"self {list(x.shape)} apart from dimension {d}"
             )
     n = x._array.shape[d] if x._array.ndim else 1
-    if places.size and not (places.min() >= 0 and places.max() < n):
-        raise RuntimeError(f"{op}: index is out of bounds for dimension {d} with size {n}")
-    return Along(d, kernels.copy(int64(places))) if places.ndim else Basic((...,))
+    try:
+        places = kernels.index_places(int64(places), n, None, False)  # a copy: the index may change
+    except ValueError as error:
+        raise RuntimeError(f"{op}: index is out of bounds for dimension {d} with size {n}: {error}") from None
+    return Along(d, places) if places.ndim else Basic((...,))
 
 
 def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from chainrule import kernels, ops
 from chainrule._recording import numpy_path
 from chainrule.autograd import Context, Function
 from chainrule.autograd.grad_mode import is_grad_enabled
+from chainrule.ops.selection import int64
 from chainrule.tensor import Tensor, wrap
 
 __all__ = [
@@ -115,8 +116,10 @@ def nll_loss(
         raise ValueError(f"nll_loss: the target of shape {labels.shape} doesn't fit the input of shape {x.shape}")
     counts = ops.ne(target, ignore_index)
     safe = ops.where(counts, target, 0)
-    if safe._array.size and not (safe._array.min() >= 0 and safe._array.max() < x.shape[axis]):
-        raise IndexError(f"nll_loss: a label is out of range for {x.shape[axis]} classes")
+    try:
+        safe = wrap(kernels.index_places(int64(safe._array), x.shape[axis], None, False))
+    except ValueError:
+        raise IndexError(f"nll_loss: a label is out of range for {x.shape[axis]} classes") from None
     w = ops.cast(counts, x.dtype)
     if weight is not None:
         w = w * ops.reshape(ops.index_select(weight.detach(), 0, ops.reshape(safe, (-1,))), labels.shape)

@@ -20,7 +20,7 @@ __all__ = [
 Array = Any  # NumPy arrays; NumPy annotates what its functions return as Any
 
 
-def index_places(index: Array, n: int, base: Array | None = None) -> Array:
+def index_places(index: Array, n: int, base: Array | None = None, from_end: bool = True) -> Array:
     places = np.where(index < 0, index + n, index).astype(np.int64)
     return places if base is None else base * n + places
 
