@@ -47,19 +47,20 @@ struct TransposedRows {
   const T* data;
   i64 ld, size;
   CHAINRULE_INLINE void pack(T* tile, i64 row, i64 rows, i64 k, i64 depth) const {
-    constexpr int lanes = vec<T>::lanes;
-    for (i64 r = 0; r < rows; r += lanes) {
-      const T* from = data + k * ld + row + r;
-      const i64 left = size - row - r;  // past the tile's rows a full register may read on, not past A's
-      for (i64 i = 0; i < depth; i++, from += ld) {
-        native<T> x;
-        if (left >= lanes)
-          __builtin_memcpy(&x, from, kRegisterBytes);
-        else
-          x = native_load(from, left);
-        __builtin_memcpy(tile + i * Layout::kDepth + r, &x, kRegisterBytes);
-      }
+    // Past the tile's rows whole registers may read on, not past A's.
+    constexpr int lanes = vec<T>::lanes, registers = (kTileRows + lanes - 1) / lanes;
+    const T* from = data + k * ld + row;
+    T* to = tile;
+    if (size - row >= registers * lanes) {
+      for (i64 i = 0; i < depth; i++, from += ld, to += Layout::kDepth)
+        __builtin_memcpy(to, from, registers * kRegisterBytes);
+      return;
     }
+    for (i64 i = 0; i < depth; i++, from += ld, to += Layout::kDepth)
+      for (i64 r = 0; r < rows; r += lanes) {
+        const native<T> x = native_load(from + r, at_most(i64(lanes), size - row - r));
+        __builtin_memcpy(to + r, &x, kRegisterBytes);
+      }
   }
 };
 
@@ -102,6 +103,19 @@ struct TransposedColumns {
   }
 };
 
+// How many rows of B are packed at a time, all panels of them, before the next rows.
+template <class B>
+constexpr i64 kStrip = kBlockK;
+// A panel's part of a row is a cache line or two; rows may lie pages apart.
+template <class T>
+constexpr i64 kStrip<PlainColumns<T>> = 16;
+
+// The same for A: all tiles of a chunk a strip at a time, or, with 0, each tile whole when its turn comes.
+template <class A>
+constexpr i64 kTileStrip = 0;
+template <class T>
+constexpr i64 kTileStrip<TransposedRows<T>> = 16;
+
 struct NoEpilogue {
   template <class T>
   CHAINRULE_INLINE void operator()(T*, i64, i64, i64, i64, i64) const {}
@@ -129,9 +143,11 @@ CHAINRULE_INLINE Grid grid_of(i64 batches, i64 m, i64 n, i64 k) {
     return batches * ceil_div(m, at_least(rows, i64(1))) * ceil_div(n, at_least(columns, i64(1)));
   };
   while (chunks() < kEnoughChunks && rows * columns * k >= 2 * kSmallChunk) {
-    if (columns >= kFewColumns)
+    // Near squares: packing B is shared by a chunk's rows, packing A by its columns.
+    const bool tall = rows >= 6 * kTileRows;
+    if (columns >= kFewColumns && (columns >= rows || !tall))
       columns = round_up(columns / 2, kPanel<T>);
-    else if (rows >= 4 * kTileRows)
+    else if (tall)
       rows = round_up(rows / 2, kTileRows);
     else
       break;
@@ -148,11 +164,17 @@ CHAINRULE_INLINE Grid grid_of(i64 batches, i64 m, i64 n, i64 k) {
   return g;
 }
 
-// Scratch of one thread: the packed panels of a block of B, a tile of A, and a chunk's sums of the current span.
+// Room for the packed tiles of a chunk of A.
+template <class T>
+CHAINRULE_INLINE i64 tiles_size(i64 rows) {
+  return ceil_div(rows, i64(kTileRows)) * kTileSize<T>;
+}
+
+// Scratch of one thread: the packed panels of a block of B, the tiles of A, and a chunk's sums of the current span.
 template <class T>
 CHAINRULE_INLINE i64 thread_scratch(const Grid& g) {
   const i64 span = g.spans > 1 && !g.split ? g.rows * g.columns : 0;
-  return at_most(kBlockK, g.k) * g.columns + kTileSize<T> + round_up(span, vec<T>::size);
+  return at_most(kBlockK, g.k) * g.columns + tiles_size<T>(g.rows) + round_up(span, vec<T>::size);
 }
 
 // Elements of scratch that products() wants for a team of `threads`.
@@ -184,14 +206,28 @@ CHAINRULE_INLINE void multiply_part(T* c, i64 ldc, bool add, Part at, i64 begin,
     const i64 depth = at_most(kBlockK, end - k);
     const T* panel[kMostPanels];
     i64 stride[kMostPanels];
-    for (i64 p = 0; p < panels; p++)
-      panel[p] = b.panel(scratch + p * kPanel<T> * depth, at.column + p * kPanel<T>,
-                         at_most(kPanel<T>, at.columns - p * kPanel<T>), k, depth, &stride[p]);
-    T* const tile = scratch + panels * kPanel<T> * depth;
+    // A strip of all panels at a time: a panel's rows alone would be a cache line or two from each page.
+    constexpr i64 strip = kStrip<B>;
+    for (i64 s = 0; s < depth; s += strip)
+      for (i64 p = 0; p < panels; p++) {
+        const T* const part =
+            b.panel(scratch + (p * depth + s) * kPanel<T>, at.column + p * kPanel<T>,
+                    at_most(kPanel<T>, at.columns - p * kPanel<T>), k + s, at_most(strip, depth - s), &stride[p]);
+        if (s == 0) panel[p] = part;
+      }
+    T* const packed = scratch + panels * kPanel<T> * depth;
+    // Tiles of equal height: a short last one would keep too few accumulators busy.
+    const auto begins = [&](i64 t) { return t * at.rows / tiles; };
+    constexpr i64 tile_strip = kTileStrip<A>;
+    if constexpr (tile_strip > 0)
+      for (i64 s = 0; s < depth; s += tile_strip)
+        for (i64 t = 0; t < tiles; t++)
+          a.pack(packed + t * kTileSize<T> + s * A::Layout::kDepth, at.row + begins(t), begins(t + 1) - begins(t),
+                 k + s, at_most(tile_strip, depth - s));
     for (i64 t = 0; t < tiles; t++) {
-      // Tiles of equal height: a short last one would keep too few accumulators busy.
-      const i64 first = t * at.rows / tiles, rows = (t + 1) * at.rows / tiles - first;
-      a.pack(tile, at.row + first, rows, k, depth);
+      const i64 first = begins(t), rows = begins(t + 1) - first;
+      T* const tile = tile_strip > 0 ? packed + t * kTileSize<T> : packed;
+      if (tile_strip == 0) a.pack(tile, at.row + first, rows, k, depth);
       T* const band = c + first * ldc;
       for (i64 p = 0; p < panels; p++)
         tile_product(band + p * kPanel<T>, ldc, rows, at_most(kPanel<T>, at.columns - p * kPanel<T>), add,
@@ -225,7 +261,7 @@ CHAINRULE_INLINE void product_part(T* c, i64 ldc, bool add, Part at, i64 k, cons
   if (k <= kSpanK) return multiply_part(c, ldc, add, at, 0, k, a, b, scratch, finish);
   const i64 first = add ? 0 : kSpanK;
   if (!add) multiply_part(c, ldc, false, at, 0, first, a, b, scratch, [](T*, i64, i64) {});
-  T* const span = scratch + kBlockK * round_up(at.columns, kPanel<T>) + kTileSize<T>;
+  T* const span = scratch + kBlockK * round_up(at.columns, kPanel<T>) + tiles_size<T>(at.rows);
   for (i64 begin = first; begin < k; begin += kSpanK) {
     const i64 end = at_most(k, begin + kSpanK);
     multiply_part(span, at.columns, false, at, begin, end, a, b, scratch, [](T*, i64, i64) {});
