@@ -51,7 +51,7 @@ def test_kernels_use_no_standard_library_and_no_openmp() -> None:
 
 def test_openmp_appears_in_the_team_alone() -> None:
     users = [rel(p) for p in CPP if re.search(r"#pragma omp|\bomp_|<omp\.h>", p.read_text())]
-    assert users == ["csrc/runtime/team.cpp"]
+    assert users == ["csrc/runtime/workers.cpp"]
 
 
 def test_no_file_is_longer_than_800_lines() -> None:

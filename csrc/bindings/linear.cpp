@@ -10,7 +10,8 @@ namespace {
 template <class T>
 Work product_work(double products, i64 m, i64 n, i64 k) {
   const double count = double(m) * double(n) * double(k);
-  return Work(flops(2 * products * count) + bytes(sizeof(T) * (double(m) * double(n) + double(m) * double(k))));
+  return Work(flops(2 * products * count) +
+              bytes(sizeof(T) * (double(m) * double(n) + double(m) * double(k) + double(n) * double(k))));
 }
 
 Shape with_last(Shape shape, i64 last) {

@@ -128,7 +128,7 @@ py::array matmul_of(py::handle a_in, py::handle b_in, bool transpose_a, bool tra
   }
   for (i32 d = 0; d < batch.dims; d++) batches *= batch.shape[d];
   const Work work(flops(2.0 * double(batches) * double(m) * double(n) * double(k)) +
-                  bytes(sizeof(T) * double(c.size())));
+                  bytes(sizeof(T) * (double(c.size()) + double(batches) * double(k) * double(m + n))));
   const Scratch<T> scratch(kernels<T>().matmul_scratch(batches, m, n, k, work.threads));
   launch(work, kernels<T>().matmul, data<T>(c), a.data, b.data, batch, m, n, k, a.ld, b.ld, a.transposed, b.transposed,
          static_cast<T*>(scratch));

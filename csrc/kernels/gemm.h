@@ -19,7 +19,7 @@
 // The order of the sums is fixed by K alone (kBlockK, kSpanK: docs/numerics.md): everything here may be tuned freely.
 #pragma once
 #include "microkernel.h"
-#include "transpose.h"
+#include "thin.h"
 
 namespace chainrule::CHAINRULE_ISA {
 
@@ -103,6 +103,22 @@ struct TransposedColumns {
   }
 };
 
+// Few rows of A by B in memory: thin.h, without packing.
+template <class A, class B>
+constexpr bool kThin = false;
+template <class T>
+constexpr bool kThin<PlainRows<T>, PlainColumns<T>> = true;
+template <class T>
+constexpr bool kThin<PlainRows<T>, TransposedColumns<T>> = true;
+template <class T>
+CHAINRULE_INLINE InRows<T> column_of(const PlainColumns<T>& b, i64 column) {
+  return {b.data + column, b.ld};
+}
+template <class T>
+CHAINRULE_INLINE InColumns<T> column_of(const TransposedColumns<T>& b, i64 column) {
+  return {b.data + column * b.ld, b.ld};
+}
+
 // How many rows of B are packed at a time, all panels of them, before the next rows.
 template <class B>
 constexpr i64 kStrip = kBlockK;
@@ -130,6 +146,7 @@ struct Grid {
   bool split;  // the spans' sums go to scratch and are added in a second pass
 };
 
+constexpr i64 kThinCost = 4;
 constexpr i64 kMostRows = 252;     // a multiple of every ISA's kTileRows: tiles come out even
 constexpr i64 kMostColumns = 256;  // a block of B: 256 KB of float32 in the L2, beside A's tile in the L1
 
@@ -142,7 +159,8 @@ CHAINRULE_INLINE Grid grid_of(i64 batches, i64 m, i64 n, i64 k) {
   const auto chunks = [&] {
     return batches * ceil_div(m, at_least(rows, i64(1))) * ceil_div(n, at_least(columns, i64(1)));
   };
-  while (chunks() < kEnoughChunks && rows * columns * k >= 2 * kSmallChunk) {
+  // Few rows take as long as kThinCost of them: reading B is what costs.
+  while (chunks() < kEnoughChunks && at_least(rows, kThinCost) * columns * k >= 2 * kSmallChunk) {
     // Near squares: packing B is shared by a chunk's rows, packing A by its columns.
     const bool tall = rows >= 6 * kTileRows;
     if (columns >= kFewColumns && (columns >= rows || !tall))
@@ -200,6 +218,11 @@ struct Part {
 template <class T, class A, class B, class Finish>
 CHAINRULE_INLINE void multiply_part(T* c, i64 ldc, bool add, Part at, i64 begin, i64 end, const A& a, const B& b,
                                     T* scratch, Finish&& finish) {
+  if constexpr (kThin<A, B>)
+    if (at.rows <= kThinRows) {
+      thin_product(c, ldc, add, at.rows, at.columns, a.data + at.row * a.ld, a.ld, column_of(b, at.column), begin, end);
+      return finish(c, at.row, at.rows);
+    }
   constexpr i64 kMostPanels = ceil_div(kMostColumns, kPanel<T>);
   const i64 tiles = ceil_div(at.rows, i64(kTileRows)), panels = ceil_div(at.columns, kPanel<T>);
   for (i64 k = begin; k < end; k += kBlockK, add = true) {
@@ -300,7 +323,8 @@ CHAINRULE_INLINE void products(Team& team, i64 batches, const Grid& g, T* scratc
   const i64 spans = g.split ? g.spans : 1;
   T* const own = scratch + team.rank() * thread_scratch<T>(g);
   T* const partials = scratch + team.size() * thread_scratch<T>(g);
-  const i64 grain = at_least(i64(1), kSmallChunk / at_least(i64(1), g.rows * g.columns * at_most(g.k, kSpanK)));
+  const i64 grain =
+      at_least(i64(1), kSmallChunk / at_least(i64(1), at_least(g.rows, kThinCost) * g.columns * at_most(g.k, kSpanK)));
   parallel_for(team, batches * chunks * spans, g.split ? 1 : grain, [&](i64 begin, i64 end) {
     for (i64 i = begin; i < end; i++) {
       const i64 batch = i / (chunks * spans), chunk = i / spans % chunks, span = i % spans;

@@ -142,8 +142,9 @@ double combine_norm(const double* partials, i64 chunks) {
 template <class T>
 CHAINRULE_INLINE double norm_of(Team& team, const T* const* arrays, const Segments& list, double* partials) {
   const i64 total = list.start[list.count], grain = norm_grain(total);
-  for (i64 c = team.rank(); c < ceil_div(total, grain); c += team.size())
-    for (int r = 0; r < kRanges; r++) partials[c * kRanges + r] = 0;
+  parallel_for(team, ceil_div(total, grain) * kRanges, kFlatGrain, [&](i64 begin, i64 end) {
+    for (i64 i = begin; i < end; i++) partials[i] = 0;
+  });
   team.barrier();  // a chunk may belong to another thread than its zeros
   // Within a chunk, spans are summed one after the other; which spans a chunk has depends on the shapes alone.
   for_each_span(team, list, grain, [&](i64 tensor, i64 from, i64 to) {

@@ -1,6 +1,5 @@
 #include "runtime/team.h"
 
-#include <omp.h>
 #include <pthread.h>
 #include <time.h>
 
@@ -10,6 +9,7 @@
 #include "dispatch.h"
 #include "runtime/cpus.h"
 #include "runtime/wait.h"
+#include "runtime/workers.h"
 
 namespace chainrule {
 namespace {
@@ -21,10 +21,9 @@ std::atomic<int> g_threads{0};  // 0: not asked for yet
 std::atomic<bool> g_forked{false};
 bool (*g_interrupt_check)() = nullptr;
 
-// Measured with 2 threads: a region costs 0.6 to 1 us, and two threads win from 2.6 us (relu, in cache) to
-// 3.5 us (random numbers) of one thread's work on. Estimates are high, by 7 for streams that lie in cache and by 2 to 3
-// for products, so the break-even lies between estimates of 4 and 20 us; near it little is lost either way. Each
-// further thread wants half as much again.
+// Measured with 2 threads: a region costs 0.15 us when the workers are awake, and a chunk's data come from the other
+// core's cache at 0.1 us per KB. Estimates are high, by 7 for streams that lie in cache and by 2 to 3 for products, so
+// an estimate of 16 us is 2 to 8 us of work. Each further thread wants half as much again.
 constexpr double kSerialCost = 16e3;
 std::atomic<double> g_serial_cost{kSerialCost};
 
@@ -37,6 +36,12 @@ i64 coarse_now() {
 #endif
   timespec t;
   clock_gettime(clock, &t);
+  return i64(t.tv_sec) * 1000 * kMillisecond + t.tv_nsec;
+}
+
+i64 exact_now() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
   return i64(t.tv_sec) * 1000 * kMillisecond + t.tv_nsec;
 }
 
@@ -53,6 +58,17 @@ struct alignas(64) Share {
 
 }  // namespace
 
+// Who is in a region, in one word, so that joining, meeting and closing exclude each other.
+struct Members {
+  u64 word;
+  static constexpr u64 kArrived = 1, kJoined = u64(1) << 15, kOpen = u64(1) << 30, kPassed = u64(1) << 31;
+  u32 arrived() const { return u32(word) & 0x7FFF; }       // at the barrier that is next
+  u32 joined() const { return u32(word >> 15) & 0x7FFF; }  // the caller counts
+  bool open() const { return word & kOpen; }
+  u32 passed() const { return u32(word >> 31); }  // barriers
+};
+static_assert(kMostThreads < 0x7FFF, "fields hold a count of threads");
+
 struct TeamState {
   std::unique_ptr<Share[]> shares;
   int capacity = 0;
@@ -60,8 +76,8 @@ struct TeamState {
   bool busy = false;
   i64 polled = 0;  // when the interrupt check was last asked; 0: not yet in this region
   alignas(64) std::atomic<bool> stopped{false};
-  alignas(64) std::atomic<u32> arrived{0};
-  Phase phase;
+  alignas(64) std::atomic<u64> members{0};
+  Phase phase;  // moves when a barrier is passed, when a thread joins or leaves
 
   void prepare(int threads) {
     if (threads > capacity) {
@@ -82,6 +98,7 @@ struct TeamState {
     t.rank_ = rank;
     t.size_ = size;
     t.loop_ = loop_before;
+    t.passed_ = 0;
     t.serial_ = 0;
     t.polls_ = polls;
     return t;
@@ -132,15 +149,22 @@ bool Team::take(i64 count, i64* chunk) {
 }
 
 void Team::barrier_slow() {
-  Phase& phase = state_->phase;
-  const u32 before = phase.now();
-  if (state_->arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == u32(size_)) {
-    state_->arrived.store(0, std::memory_order_relaxed);
-    phase.advance();
-    return;
+  std::atomic<u64>& members = state_->members;
+  const u32 mine = passed_++;
+  Members now{members.load(std::memory_order_acquire)};
+  while (now.passed() == mine) {
+    const bool last = now.arrived() + 1 == now.joined();
+    const u64 next = last ? now.word + Members::kPassed - now.arrived() : now.word + Members::kArrived;
+    if (!members.compare_exchange_weak(now.word, next, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+    if (last) return state_->phase.advance();
+    break;
   }
-  while (!phase.wait(before, kPollInterval))
+  for (;;) {
+    const u32 before = state_->phase.now();
+    if (Members{members.load(std::memory_order_acquire)}.passed() > mine) return;
+    state_->phase.wait(before, kPollInterval);
     if (polls_) state_->poll();
+  }
 }
 
 int num_threads() {
@@ -174,21 +198,92 @@ void run_serial(TeamState& state, const RegionBody& body) {
   body.call(body.closure, team);
 }
 
-void run_parallel(TeamState& state, int threads, const RegionBody& body) {
-  // A child of fork lacks OpenMP's threads, and OpenMP doesn't know. Registered when they come to be.
-  static const int registered = pthread_atfork(nullptr, nullptr, [] { g_forked = true; });
-  (void)registered;
-  const u64 before = state.loop;
-  u64 after = before;
-#pragma omp parallel num_threads(threads)
+// The region that the workers are called to. One at a time; never destroyed, for they outlive the module's statics.
+struct Call {
+  std::atomic<bool> taken{false};
+  TeamState state;
+  RegionBody body;
+  std::atomic<int> size{0};
+  u64 loop_before;
+  u32 number = 0;  // of the region
+  alignas(64) Phase begun;
+  alignas(64) std::atomic<u32> left{0};  // workers that have joined and are done
+};
+Call& the_call() {
+  static Call* const call = new Call;
+  return *call;
+}
+
+bool join(Call& call, int rank) {
+  Members now{call.state.members.load(std::memory_order_acquire)};
+  while (now.open() && rank < call.size.load(std::memory_order_relaxed))
+    if (call.state.members.compare_exchange_weak(now.word, now.word + Members::kJoined, std::memory_order_acq_rel,
+                                                 std::memory_order_acquire))
+      return true;
+  return false;
+}
+
+// A worker's life. Between two kernels of a training step lie some 10 us of Python: it waits awake for longer than
+// that.
+void serve(int rank) {
+  constexpr i64 kAwake = 200000, kLong = i64(3600) * 1000 * kMillisecond;
+  Call& call = the_call();
+  const FloatEnvironment fixed;
+  for (u32 seen = 0;;) {
+    u32 now = call.begun.now();
+    for (; now == seen; now = call.begun.now()) call.begun.wait(seen, kLong, kAwake);
+    seen = now;
+    if (!join(call, rank)) continue;
+    seen = call.number;  // a region that began since then, perhaps
+    Team team = call.state.member(rank, call.size, call.loop_before, false);
+    call.state.phase.advance();
+    call.body.call(call.body.closure, team);
+    call.left.fetch_add(1, std::memory_order_acq_rel);
+    call.state.phase.advance();
+  }
+}
+
+// Until `done` of the members is true. No interrupts are asked for: a chunk that has begun is finished.
+template <class Done>
+void await(Call& call, i64 nanoseconds, Done&& done) {
+  const i64 until = nanoseconds + exact_now();
+  for (;;) {
+    const u32 before = call.state.phase.now();
+    if (done()) return;
+    const i64 left = until - exact_now();
+    if (left <= 0) return;
+    call.state.phase.wait(before, left);
+  }
+}
+
+void run_parallel(Call& call, int threads, const RegionBody& body) {
+  constexpr i64 kGrace = 100000, kLong = i64(3600) * 1000 * kMillisecond;
+  TeamState& state = call.state;
+  state.prepare(threads);
+  call.body = body;
+  call.size.store(threads, std::memory_order_relaxed);
+  call.loop_before = state.loop;
+  call.number = call.begun.now() + 1;
+  call.left.store(0, std::memory_order_relaxed);
+  state.members.store(Members::kOpen + Members::kJoined, std::memory_order_release);
+  call.begun.advance();
+
+  const auto joined = [&] { return int(Members{state.members.load(std::memory_order_acquire)}.joined()); };
+  const auto close = [&] { state.members.fetch_and(~Members::kOpen, std::memory_order_acq_rel); };
+  if (body.joining == Joining::at_start) {
+    await(call, kGrace, [&] { return joined() == threads; });
+    close();
+  }
   {
     const FloatEnvironment fixed;
-    const int rank = omp_get_thread_num();  // 0: the caller
-    Team team = state.member(rank, omp_get_num_threads(), before, body.interruptible && rank == 0);
+    Team team = state.member(0, threads, state.loop, body.interruptible);
     body.call(body.closure, team);
-    if (rank == 0) after = TeamState::loop_of(team);
+    state.loop = TeamState::loop_of(team);
   }
-  state.loop = after;
+  close();
+  const u32 workers = u32(joined()) - 1;
+  do await(call, kLong, [&] { return call.left.load(std::memory_order_acquire) == workers; });
+  while (call.left.load(std::memory_order_acquire) != workers);
 }
 
 }  // namespace
@@ -202,17 +297,27 @@ bool run_region(int threads, const RegionBody& given) {
     run_serial(nested, body);
     return !nested.stopped;
   }
-  if (g_forked.load(std::memory_order_relaxed)) threads = 1;
-  own.prepare(threads);
+  // A child of fork lacks the workers. Registered when they come to be.
+  Call* const call = threads > 1 && !g_forked.load(std::memory_order_relaxed) ? &the_call() : nullptr;
+  const bool alone = !call || call->taken.exchange(true, std::memory_order_acquire);
   own.busy = true;
-  if (threads <= 1)
+  bool finished;
+  if (alone) {
+    own.prepare(1);
     run_serial(own, body);
-  else
-    run_parallel(own, threads, body);
+    finished = !own.stopped.load(std::memory_order_relaxed);
+  } else {
+    static const int registered = pthread_atfork(nullptr, nullptr, [] { g_forked = true; });
+    (void)registered;
+    call_workers(threads - 1, serve);
+    run_parallel(*call, threads, body);
+    finished = !call->state.stopped.load(std::memory_order_relaxed);
+    call->taken.store(false, std::memory_order_release);
+  }
   own.busy = false;
-  return !own.stopped.load(std::memory_order_relaxed);
+  return finished;
 }
 
-void set_loop_number(u64 loop) { own_state().loop = loop; }
+void set_loop_number(u64 loop) { the_call().state.loop = loop; }
 
 }  // namespace chainrule

@@ -1,5 +1,8 @@
 // The team: the threads that run one kernel (SPMD: every thread runs the same function), or one whole recorded step.
-// OpenMP appears in team.cpp alone. Kernels use this header through kernels/loops.h.
+// The caller is rank 0 and is always there; the others (workers.h) join when they come to it. A thread that comes late,
+// because another process has its core, finds the chunks taken and the barriers passed, and nobody has waited for it.
+// So only chunks share work: a loop over rank() would leave out what an absent thread should do.
+// Kernels use this header through kernels/loops.h.
 #pragma once
 #include "types.h"
 
@@ -13,13 +16,13 @@ class Team {
  public:
   CHAINRULE_INLINE int rank() const { return rank_; }
   CHAINRULE_INLINE int size() const { return size_; }
-  // All threads of the team meet. Spins briefly, then sleeps. Free for a team of one.
+  // All threads that have joined meet. Spins briefly, then sleeps. Free for a team of one.
   CHAINRULE_INLINE void barrier() {
     if (size_ > 1) barrier_slow();
   }
   // Takes one of `count` chunks (count < 2^24) of the loop that next_loop() opened: first this thread's own share
   // [rank*count/size, (rank+1)*count/size), then what the others have left. False when none is left, or after an
-  // interrupt. Every thread of the team must run the same sequence of loops.
+  // interrupt. Every thread of the team must run the same sequence of loops and barriers.
   // CAUTION: after an interrupt a kernel runs on over chunks that nobody computed. No later chunk is given out once a
   // barrier is passed, but code outside of loops must not use what chunks wrote as an index.
   bool take(i64 count, i64* chunk);
@@ -38,6 +41,7 @@ class Team {
   int rank_;
   int size_;
   u64 loop_;    // the number of the loop that this thread is in, equal on all threads in the same loop
+  u32 passed_;  // barriers behind this thread, in this region
   i64 serial_;  // a team of one counts its chunks here
   bool polls_;  // this thread asks for interrupts
 };
@@ -49,14 +53,20 @@ int threads_for(double cost);
 // default.
 void set_serial_cost(double nanoseconds);
 
-// Runs body(team) on `threads` threads: fewer where OpenMP grants fewer, one in a child that was forked after threads
-// had run, and one inside another region of the same thread (a signal handler's). On one thread OpenMP isn't entered.
+// Runs body(team) on up to `threads` threads, which is the team's size(): on one in a child that was forked after
+// threads had run, inside another region of the same thread (a signal handler's), and while another thread's region has
+// the workers. On one thread no worker hears of it.
 // All of them run in the contract's floating-point environment (dispatch.h); the caller's is as before afterwards.
 // Returns false if the run was interrupted (see set_interrupt_check): outputs are then undefined.
+enum class Joining {
+  any_time,  // for one kernel
+  at_start   // for a series of kernels that reuse memory: code outside of loops may read what is gone
+};
 struct RegionBody {
   void (*call)(void* closure, Team& team);
   void* closure;
   bool interruptible;
+  Joining joining = Joining::any_time;
 };
 bool run_region(int threads, const RegionBody& body);
 

@@ -15,10 +15,6 @@
 namespace chainrule {
 namespace {
 
-// Sleeping and being woken costs 5 to 50 us, on a virtual machine more: spin that long, so that a late thread costs at
-// most twice what it must.
-constexpr i64 kSpin = 30000;
-
 i64 now_ns() {
   timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
@@ -51,13 +47,13 @@ void Phase::advance() {
   if (sleepers_.load()) wake_all(value_);
 }
 
-bool Phase::wait(u32 before, i64 nanoseconds) {
+bool Phase::wait(u32 before, i64 nanoseconds, i64 spin) {
   for (int i = 0; i < 64; i++) {
     if (now() != before) return true;
     cpu_relax();
   }
   const i64 start = now_ns();
-  for (i64 t = start; t - start < kSpin; t = now_ns())
+  for (i64 t = start; t - start < spin; t = now_ns())
     for (int i = 0; i < 16; i++) {
       if (now() != before) return true;
       cpu_relax();

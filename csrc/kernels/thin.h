@@ -1,0 +1,114 @@
+// Products of few rows, C = A B with A (rows x k) and rows <= kThinRows: every element of B is used a few times only,
+// so packing it would cost more than multiplying. B is read once, where it lies: along its rows, or, where it lies
+// transposed, in squares that are turned in registers.
+//
+// The sums are those of microkernel.h: a chain per block of kBlockK terms, the blocks in ascending order.
+#pragma once
+#include "microkernel.h"
+#include "transpose.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+constexpr i64 kThinRows = 4;
+
+// Element (k, j) at data[k * ld + j].
+template <class T>
+struct InRows {
+  const T* data;
+  i64 ld;
+  CHAINRULE_INLINE InRows from(i64 k) const { return {data + k * ld, ld}; }
+};
+// Element (k, j) at data[j * ld + k].
+template <class T>
+struct InColumns {
+  const T* data;
+  i64 ld;
+  CHAINRULE_INLINE InColumns from(i64 k) const { return {data + k, ld}; }
+};
+
+template <class T>
+CHAINRULE_INLINE void put_sum(T* c, bool add, vec<T> sum, i64 lanes) {
+  store(c, add ? load(c, lanes) + sum : sum, lanes);
+}
+
+// c[r][j] = or += the block's sums for j < Vecs whole vecs, or fewer columns in a single one.
+template <int Rows, int Vecs, class T>
+CHAINRULE_INLINE void thin_block(T* c, i64 ldc, bool add, i64 columns, const T* a, i64 lda, const T* b, i64 ldb,
+                                 i64 depth) {
+  constexpr i64 size = vec<T>::size;
+  vec<T> sum[Rows][Vecs];
+#pragma GCC unroll 4
+  for (int r = 0; r < Rows; r++)
+#pragma GCC unroll 16
+    for (int v = 0; v < Vecs; v++) sum[r][v] = vec<T>(0);
+  const bool whole = columns >= Vecs * size;
+  constexpr i64 kAhead = 8;  // rows: a run of B is too short for the prefetcher to learn the next
+  for (i64 k = 0; k < depth; k++, b += ldb) {
+    vec<T> x[Rows];
+#pragma GCC unroll 4
+    for (int r = 0; r < Rows; r++) x[r] = vec<T>(a[r * lda + k]);
+#pragma GCC unroll 16
+    for (int v = 0; v < Vecs; v++) {
+      __builtin_prefetch(b + kAhead * ldb + v * size);
+      const vec<T> row = whole ? load(b + v * size) : load(b + v * size, columns - v * size);
+#pragma GCC unroll 4
+      for (int r = 0; r < Rows; r++) sum[r][v] = fma(x[r], row, sum[r][v]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < Rows; r++)
+#pragma GCC unroll 16
+    for (int v = 0; v < Vecs; v++)
+      put_sum(c + r * ldc + v * size, add, sum[r][v], at_most(columns - v * size, i64(size)));
+}
+
+// Along rows of B, as many columns at a time as there are accumulators: long runs, which the prefetcher follows.
+template <int Rows, class T>
+CHAINRULE_INLINE void thin_columns(T* c, i64 ldc, bool add, i64 columns, const T* a, i64 lda, const InRows<T>& b,
+                                   i64 depth) {
+  constexpr int kMost = kTileRows * kTileVecs < 16 ? kTileRows * kTileVecs : 16, wide = kMost / Rows;
+  constexpr i64 size = vec<T>::size;
+  i64 j = 0;
+  for (; j + wide * size <= columns; j += wide * size)
+    thin_block<Rows, wide>(c + j, ldc, add, wide * size, a, lda, b.data + j, b.ld, depth);
+  for (; j < columns; j += size)
+    thin_block<Rows, 1>(c + j, ldc, add, at_most(columns - j, size), a, lda, b.data + j, b.ld, depth);
+}
+
+// Squares of B, turned so that lanes are columns; a register's worth of columns at a time.
+template <int Rows, class T>
+CHAINRULE_INLINE void thin_columns(T* c, i64 ldc, bool add, i64 columns, const T* a, i64 lda, const InColumns<T>& b,
+                                   i64 depth) {
+  constexpr int square = kSquare<T>;
+  for (i64 j = 0; j < columns; j += square) {
+    const i64 lanes = at_most(columns - j, i64(square));
+    native<T> sum[Rows] = {};
+    for (i64 k = 0; k < depth; k += square) {
+      native<T> turned[square];
+      const i64 terms = at_most(depth - k, i64(square));
+      transpose_square(reinterpret_cast<T*>(turned), square, b.data + j * b.ld + k, b.ld, lanes, terms);
+      for (i64 t = 0; t < terms; t++)
+#pragma GCC unroll 4
+        for (int r = 0; r < Rows; r++) {
+          sum[r] = native_fma(vec<T>(a[r * lda + k + t]).r[0], turned[t], sum[r]);
+        }
+    }
+    for (int r = 0; r < Rows; r++) {
+      T* const to = c + r * ldc + j;
+      native_store(to, add ? native_load(to, lanes) + sum[r] : sum[r], lanes);
+    }
+  }
+}
+
+// c = or += the product over k in [begin, end), rows <= kThinRows.
+template <class T, class B, int Rows = int(kThinRows)>
+CHAINRULE_INLINE void thin_product(T* c, i64 ldc, bool add, i64 rows, i64 columns, const T* a, i64 lda, B b, i64 begin,
+                                   i64 end) {
+  if constexpr (Rows > 1)
+    if (rows < Rows) return thin_product<T, B, Rows - 1>(c, ldc, add, rows, columns, a, lda, b, begin, end);
+  for (i64 k = begin; k < end; k += kBlockK, add = true) {
+    thin_columns<Rows>(c, ldc, add, columns, a + k, lda, b.from(k), at_most(kBlockK, end - k));
+  }
+}
+
+}  // namespace chainrule::CHAINRULE_ISA
