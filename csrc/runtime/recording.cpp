@@ -277,8 +277,9 @@ const Node* Recording::replay() {
   const bool learning = samples_[mode == kParallel] < kSamples;
   timing_ = learning;
   const double start = learning ? now_ns() : 0;
-  run_region(mode == kParallel ? threads_ : 1,
-             {[](void* self, Team& team) { static_cast<Recording*>(self)->run(team); }, this, false});
+  run_region(
+      mode == kParallel ? threads_ : 1,
+      {[](void* self, Team& team) { static_cast<Recording*>(self)->run(team); }, this, false, Joining::at_start});
   if (learning) learn(mode, now_ns() - start);
   return failed_.load();
 }

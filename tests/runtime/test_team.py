@@ -18,9 +18,7 @@ from tests.runtime import output
 def healthy(report: dict[str, int]) -> bool:
     """Threads join as they come: those that did are between 1 and the team's size."""
     return (
-        report["not_taken_once"] == 0
-        and report["barrier_passed_early"] == 0
-        and 1 <= report["ranks"] <= report["size"]
+        report["not_taken_once"] == 0 and report["barrier_passed_early"] == 0 and 1 <= report["ranks"] <= report["size"]
     )
 
 
@@ -100,7 +98,9 @@ def test_a_worker_that_lost_its_core_holds_nobody_up() -> None:
         print(int(1e9 * statistics.median(times)))
     """ % tuple(cpus)
     alone = int(output(code, OPENBLAS_NUM_THREADS="1"))
-    busy = subprocess.Popen([sys.executable, "-c", f"import os\nos.sched_setaffinity(0, {{{cpus[1]}}})\nwhile True: pass"])
+    busy = subprocess.Popen(
+        [sys.executable, "-c", f"import os\nos.sched_setaffinity(0, {{{cpus[1]}}})\nwhile True: pass"]
+    )
     try:
         crowded = int(output(code, OPENBLAS_NUM_THREADS="1"))
     finally:
