@@ -66,7 +66,8 @@ CHAINRULE_INLINE void thin_block(T* c, i64 ldc, bool add, i64 columns, const T* 
 template <int Rows, class T>
 CHAINRULE_INLINE void thin_columns(T* c, i64 ldc, bool add, i64 columns, const T* a, i64 lda, const InRows<T>& b,
                                    i64 depth) {
-  constexpr int kMost = kTileRows * kTileVecs < 16 ? kTileRows * kTileVecs : 16, wide = kMost / Rows;
+  constexpr int kMost = kTileRows * kTileVecs < 16 ? kTileRows * kTileVecs : 16;
+  constexpr int wide = kMost > Rows ? kMost / Rows : 1;
   constexpr i64 size = vec<T>::size;
   i64 j = 0;
   for (; j + wide * size <= columns; j += wide * size)

@@ -82,11 +82,11 @@ def test_a_worker_that_lost_its_core_holds_nobody_up() -> None:
     cpus = sorted(os.sched_getaffinity(0))[:2]
     if len(cpus) < 2:
         pytest.skip("one CPU")
-    code = """
+    code = f"""
         import os, statistics, sys, time
         import numpy as np
         from chainrule import _core, kernels
-        os.sched_setaffinity(0, {%d, %d})
+        os.sched_setaffinity(0, {set(cpus)})
         _core.set_num_threads(2)
         x = np.ones((128, 256), np.float32)
         w = np.ones((256, 256), np.float32)
@@ -96,7 +96,7 @@ def test_a_worker_that_lost_its_core_holds_nobody_up() -> None:
             kernels.linear(x, w)
             times.append(time.perf_counter() - start)
         print(int(1e9 * statistics.median(times)))
-    """ % tuple(cpus)
+    """
     alone = int(output(code, OPENBLAS_NUM_THREADS="1"))
     busy = subprocess.Popen(
         [sys.executable, "-c", f"import os\nos.sched_setaffinity(0, {{{cpus[1]}}})\nwhile True: pass"]
