@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 import chainrule
-from bench.contenders import module
+from bench.contenders import available, module
+from bench.nets import NETS, Net
 
 Weights = list[np.ndarray]
 
@@ -26,6 +28,7 @@ class Step:
     inputs: tuple[int, ...]
     loss: str  # "mse" | "cross_entropy"
     outputs: int
+    tolerance: float = 1e-4  # of three steps' losses, relative
 
     def batch(self) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng(1)
@@ -45,7 +48,7 @@ class Step:
         return found
 
 
-STEPS = [
+STEPS: list[Step | Net] = [
     Step(
         "RL MLP 17-64-64-6, batch 64",
         (("linear", 17, 64), ("tanh",), ("linear", 64, 64), ("tanh",), ("linear", 64, 6)),
@@ -54,11 +57,28 @@ STEPS = [
         6,
     ),
     Step(
+        "HIGGS MLP 28-5x300-1, batch 100",
+        (("linear", 28, 300), ("tanh",), *(("linear", 300, 300), ("tanh",)) * 4, ("linear", 300, 1)),
+        (100, 28),
+        "mse",
+        1,
+    ),
+    Step(
         "MNIST MLP 784-512-256-10, batch 128",
         (("linear", 784, 512), ("relu",), ("linear", 512, 256), ("relu",), ("linear", 256, 10)),
         (128, 784),
         "cross_entropy",
         10,
+    ),
+    Step(
+        "autoencoder 784-128-64-128-784, batch 128",
+        (
+            *(("linear", 784, 128), ("relu",), ("linear", 128, 64), ("relu",)),
+            *(("linear", 64, 128), ("relu",), ("linear", 128, 784)),
+        ),
+        (128, 784),
+        "mse",
+        784,
     ),
     Step(
         "LeNet, batch 64",
@@ -70,12 +90,38 @@ STEPS = [
         "cross_entropy",
         10,
     ),
+    *NETS,
 ]
 
 
-def eager(torch: Any, step: Step) -> Callable[[], float]:
-    """The step by PyTorch's API, in torch or in chainrule."""
-    nn, F = torch.nn, torch.nn.functional
+def by_torch_api(torch: Any, step: Step | Net, compiled: bool = False) -> Callable[[], float]:
+    """The step by PyTorch's API, in torch or in chainrule; ``compiled`` by chainrule's ``compile``."""
+    if isinstance(step, Net):
+        model, batch = step.model(torch), step.batch(np.random.default_rng(1))
+        chainrule.manual_seed(2)
+        weights = {k: v.numpy().copy() for k, v in step.model(chainrule).state_dict().items()}
+        model.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
+        loss_of = partial(step.loss, torch, model)
+    else:
+        model, batch = sequential(torch, step), step.batch()
+        loss_of = partial(step_loss, torch, step, model)
+    fused = {"fused": True} if torch.__name__ == "torch" else {}
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, **fused)
+    tensors = [torch.from_numpy(array) for array in batch]
+
+    def train(*tensors: Any) -> Any:
+        optimizer.zero_grad()
+        loss = loss_of(*tensors)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    run = chainrule.compile(train) if compiled else train
+    return lambda: float(run(*tensors).item())
+
+
+def sequential(torch: Any, step: Step) -> Any:
+    nn = torch.nn
     made = {
         "linear": nn.Linear,
         "conv": nn.Conv2d,
@@ -88,19 +134,12 @@ def eager(torch: Any, step: Step) -> Callable[[], float]:
     with torch.no_grad():
         for p, w in zip(model.parameters(), step.weights(), strict=True):
             p.copy_(torch.from_numpy(w))
-    fused = {"fused": True} if torch.__name__ == "torch" else {}
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, **fused)
-    x, y = map(torch.from_numpy, step.batch())
-    loss_of = F.mse_loss if step.loss == "mse" else F.cross_entropy
+    return model
 
-    def run() -> float:
-        optimizer.zero_grad()
-        loss = loss_of(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return float(loss.item())
 
-    return run
+def step_loss(torch: Any, step: Step, model: Any, x: Any, y: Any) -> Any:
+    F = torch.nn.functional
+    return (F.mse_loss if step.loss == "mse" else F.cross_entropy)(model(x), y)
 
 
 def with_jax(step: Step) -> Callable[[], float]:
@@ -206,10 +245,19 @@ def with_numpy(step: Step) -> Callable[[], float] | None:
     return run
 
 
-def prepare(name: str, step: Step) -> Callable[[], float] | None:
+COMPILED = "chainrule compiled"
+
+
+def contenders() -> list[str]:
+    return [*available(), COMPILED]
+
+
+def prepare(name: str, step: Step | Net) -> Callable[[], float] | None:
     """A call that trains one step in this library and returns its loss; None where it has no such step."""
-    if name == "chainrule":
-        return eager(chainrule, step)
+    if name in ("chainrule", COMPILED):
+        return by_torch_api(chainrule, step, name == COMPILED)
     if name == "torch":
-        return eager(module("torch"), step)
+        return by_torch_api(module("torch"), step)
+    if isinstance(step, Net):
+        return None
     return with_jax(step) if name == "jax" else with_numpy(step)

@@ -1,4 +1,4 @@
-"""``pytest bench/``: each kernel and three training steps beside the installed peers, equality proved first."""
+"""``pytest bench/``: each kernel and nine training steps beside the installed peers, equality proved first."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ import pytest
 
 from bench import steps
 from bench.cases import CASES, Case
-from bench.contenders import arrays, available, contenders, prepare
+from bench.contenders import arrays, contenders, prepare
 from chainrule import _core
-
-NAMES = available()
 
 
 def prove_equal(case: Case, name: str) -> None:
@@ -46,14 +44,14 @@ def test_kernel(benchmark: Any, case: Case, name: str) -> None:
     benchmark(run)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", steps.contenders())
 @pytest.mark.parametrize("step", steps.STEPS, ids=lambda s: s.name)
-def test_step(benchmark: Any, step: steps.Step, name: str) -> None:
+def test_step(benchmark: Any, step: steps.Step | steps.Net, name: str) -> None:
     run = steps.prepare(name, step)
     if run is None:
         pytest.skip(f"no hand-written {name} step for this net")
     ours = steps.prepare("chainrule", step)
     assert ours
-    np.testing.assert_allclose([run() for _ in range(3)], [ours() for _ in range(3)], rtol=1e-4)
+    np.testing.assert_allclose([run() for _ in range(3)], [ours() for _ in range(3)], rtol=step.tolerance)
     benchmark.group = step.name
     benchmark(run)

@@ -42,6 +42,7 @@ from chainrule.tensor_repr import set_printoptions
 
 if TYPE_CHECKING:
     from chainrule import nn, optim, reference, utils
+    from chainrule._peaks import peaks
     from chainrule.recording.step import compile
 
 __version__: str = _core.build_info()["version"]
@@ -60,6 +61,8 @@ def __getattr__(name: str) -> Any:
         return import_module(f"chainrule.{name}")
     if name == "compile":
         return import_module("chainrule.recording.step").compile
+    if name == "peaks":
+        return import_module("chainrule._peaks").peaks
     if name == "RecordingError":
         return _core.RecordingError
     raise AttributeError(f"module 'chainrule' has no attribute {name!r}")

@@ -214,6 +214,7 @@ def test_an_interrupt_never_leaves_a_torn_step(delay: float) -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     with pytest.raises(KeyboardInterrupt):  # noqa: PT012
         thread.start()
         for _ in range(1000):

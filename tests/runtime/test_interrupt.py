@@ -12,6 +12,7 @@ CODE = """
     import os, signal, threading, time
     import numpy as np
     from chainrule import _core, kernels
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     sent = []
     def send():
         time.sleep(0.3)

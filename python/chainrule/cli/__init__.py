@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="command", parser_class=Parser)
     info = commands.add_parser("info", help="version, instruction set, threads, build flags")
     info.set_defaults(run=_info)
+    info.add_argument("--peaks", action="store_true", help="measure this machine's peak rates too (about a second)")
     train = commands.add_parser("train", help="train a small network and tell its accuracy")
     train.set_defaults(run=_train)
     train.add_argument("dataset", choices=("digits", "fashion-mnist"))
@@ -69,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
 def _info(args: argparse.Namespace) -> None:
     from chainrule.cli.info import show
 
-    show()
+    show(args.peaks)
 
 
 def _train(args: argparse.Namespace) -> None:

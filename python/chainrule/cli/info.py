@@ -8,7 +8,7 @@ import chainrule
 from chainrule import _core
 
 
-def show() -> None:
+def show(peaks: bool = False) -> None:
     build = _core.build_info()
     rows = {
         "chainrule": build["version"],
@@ -22,3 +22,7 @@ def show() -> None:
     }
     for name, value in rows.items():
         print(f"{name:16} {value}")
+    if peaks:
+        for name, rate in chainrule.peaks().items():
+            kind, unit = name.rsplit("_", 1)
+            print(f"{'peak ' + kind.replace('_', ' '):16} {rate / 1e9:.1f} {'GFLOP/s' if unit == 'flops' else 'GB/s'}")
