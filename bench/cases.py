@@ -564,7 +564,7 @@ def comparisons() -> list[Case]:
         Case(
             "cast",
             "2^20 float32 to float64",
-            shaped(FLAT, np.float64),
+            shaped(FLAT, np.dtype(np.float64)),
             peers={"torch": lambda t, x, d: x.double()},
             bytes=12 * size,
         ),

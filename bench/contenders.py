@@ -38,8 +38,10 @@ def convert(name: str, value: Any) -> Any:
         return type(value)(convert(name, v) for v in value)
     if not isinstance(value, np.ndarray):
         return value
-    if name == "torch":
+    if name.split()[0] == "torch":
         tensor = module("torch").from_numpy(value.copy(order="K"))
+        if name == "torch channels_last" and value.ndim == 4:
+            return tensor.contiguous(memory_format=module("torch").channels_last)
         # A 0-d count is an optimizer's step: torch keeps it in float32.
         return tensor.float() if value.ndim == 0 and value.dtype == np.int64 else tensor
     if name == "jax":
