@@ -17,6 +17,26 @@ enum class Activation : i32 { none, relu, leaky_relu, gelu, gelu_tanh, silu, sig
 // Elements of arrays whose kernels take more than float32 and float64.
 enum class Dtype : i32 { float32, float64, int32, int64, uint8, boolean };
 
+// f(U()) with U the element's type; a bool is a byte that is 0 or 1.
+template <class F>
+CHAINRULE_INLINE auto by_dtype(Dtype dtype, F&& f) {
+  switch (dtype) {
+    case Dtype::float32:
+      return f(float());
+    case Dtype::float64:
+      return f(double());
+    case Dtype::int32:
+      return f(i32());
+    case Dtype::int64:
+      return f(i64());
+    case Dtype::uint8:
+      return f(uint8_t());
+    case Dtype::boolean:
+      break;
+  }
+  return f(bool());
+}
+
 enum class Reduction : i32 { none, mean, sum };
 
 // A broadcasting iteration space, outermost dimension first, with one element stride per operand and dimension.

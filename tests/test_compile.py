@@ -126,6 +126,22 @@ def run(step: Step, data: list[tuple[Any, Any]]) -> list[float]:
     return [step(x, y).item() for x, y in data]
 
 
+def both_ways(net: str, optimizer: str, train: Callable[[Any, Any, Step], Any]) -> Any:
+    """Runs ``train(model, optimizer, step)`` with the eager step and with the compiled one, which is returned.
+
+    Both must end with the same results, parameters, buffers and gradients.
+    """
+    a, opt, eager = trainer(net, optimizer)
+    chainrule.manual_seed(1)
+    expected = train(a, opt, eager)
+    b, opt, plain = trainer(net, optimizer)
+    step = chainrule.compile(plain)
+    chainrule.manual_seed(1)
+    assert train(b, opt, step) == expected
+    assert_same(a, b)
+    return step
+
+
 @pytest.mark.parametrize("net", NETS)
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_replays_have_the_eager_bits(net: str, optimizer: str, team: int) -> None:
@@ -154,35 +170,23 @@ def test_every_optimizer_and_clipping(optimizer: str, clip: str) -> None:
 
 
 def test_the_learning_rate_of_the_day() -> None:
-    data = batches("mlp", 12)
-    found = []
-    for compiled in (False, True):
-        model, opt, step = trainer("mlp", "adamw")
-        if compiled:
-            step = chainrule.compile(step)
-        for i, (x, y) in enumerate(data):
+    def train(model: Any, opt: Any, step: Step) -> None:
+        for i, (x, y) in enumerate(batches("mlp", 12)):
             opt.param_groups[0]["lr"] = 0.01 / (i + 1)
             opt.param_groups[0]["betas"] = (0.9 - 0.01 * i, 0.99)
             step(x, y)
-        found.append(model)
-    assert_same(*found)
-    assert step.memory()["recordings"] == 1
+
+    assert both_ways("mlp", "adamw", train).memory()["recordings"] == 1
 
 
 def test_a_learning_rate_in_a_tensor_is_read_each_time() -> None:
-    data = batches("mlp", 6)
-    found = []
-    for compiled in (False, True):
-        model, opt, step = trainer("mlp", "sgd")
+    def train(model: Any, opt: Any, step: Step) -> None:
         rate = opt.param_groups[0]["lr"] = chainrule.tensor(0.1)
-        if compiled:
-            step = chainrule.compile(step)
-        for x, y in data:
+        for x, y in batches("mlp", 6):
             rate.mul_(0.5)
             step(x, y)
-        found.append(model)
-    assert_same(*found)
-    assert step.memory()["recordings"] == 1
+
+    assert both_ways("mlp", "sgd", train).memory()["recordings"] == 1
 
 
 def test_a_bad_learning_rate_is_refused_as_in_eager() -> None:
@@ -198,35 +202,23 @@ def test_a_bad_learning_rate_is_refused_as_in_eager() -> None:
 
 
 def test_structural_options_record_again() -> None:
-    data = batches("mlp", 6)
-    found = []
-    for compiled in (False, True):
-        model, opt, step = trainer("mlp", "sgd")
-        if compiled:
-            step = chainrule.compile(step)
-        for i, (x, y) in enumerate(data):
+    def train(model: Any, opt: Any, step: Step) -> None:
+        for i, (x, y) in enumerate(batches("mlp", 6)):
             opt.param_groups[0]["momentum"] = 0.9 if i >= 3 else 0
             step(x, y)
-        found.append(model)
-    assert_same(*found)
+
+    assert both_ways("mlp", "sgd", train).memory()["recordings"] == 2
 
 
 def test_train_and_eval_are_two_recordings() -> None:
-    data = batches("conv", 8)
-    found = []
-    for compiled in (False, True):
-        model, _, step = trainer("conv", "adamw")
-        if compiled:
-            step = chainrule.compile(step)
-        chainrule.manual_seed(1)
+    def train(model: Any, opt: Any, step: Step) -> list[float]:
         losses = []
-        for i, (x, y) in enumerate(data):
+        for i, (x, y) in enumerate(batches("conv", 8)):
             model.train(i % 3 != 1)
             losses.append(step(x, y).item())
-        found.append((model, losses))
-    assert found[0][1] == found[1][1]
-    assert_same(found[0][0], found[1][0])
-    assert step.memory()["recordings"] == 2
+        return losses
+
+    assert both_ways("conv", "adamw", train).memory()["recordings"] == 2
 
 
 def test_gradients_accumulate_over_calls() -> None:
@@ -314,18 +306,13 @@ def test_a_replaced_layer_or_parameter_is_noticed() -> None:
 
 
 def test_freezing_a_layer() -> None:
-    data = batches("mlp", 6)
-    found = []
-    for compiled in (False, True):
-        model, _, step = trainer("mlp", "sgd")
-        if compiled:
-            step = chainrule.compile(step)
-        for i, (x, y) in enumerate(data):
-            for p in model[0].parameters():  # type: ignore[index]
+    def train(model: Any, opt: Any, step: Step) -> None:
+        for i, (x, y) in enumerate(batches("mlp", 6)):
+            for p in model[0].parameters():
                 p.requires_grad_(i < 3)
             step(x, y)
-        found.append(model)
-    assert_same(*found)
+
+    both_ways("mlp", "sgd", train)
 
 
 def test_in_place_parameter_changes_between_calls_are_seen() -> None:
@@ -338,21 +325,16 @@ def test_in_place_parameter_changes_between_calls_are_seen() -> None:
 
 
 def test_loading_state_dicts() -> None:
-    data = batches("mlp", 6)
-    found = []
-    for compiled in (False, True):
-        model, opt, step = trainer("mlp", "adam")
-        if compiled:
-            step = chainrule.compile(step)
-        for i, (x, y) in enumerate(data):
+    def train(model: Any, opt: Any, step: Step) -> None:
+        for i, (x, y) in enumerate(batches("mlp", 6)):
             if i == 2:
                 saved = {k: v.clone() for k, v in model.state_dict().items()}, opt.state_dict()
             if i == 4:
                 model.load_state_dict(saved[0])
                 opt.load_state_dict(saved[1])
             step(x, y)
-        found.append(model)
-    assert_same(*found)
+
+    both_ways("mlp", "adam", train)
 
 
 def test_bad_labels_are_refused_before_anything_changes() -> None:

@@ -15,8 +15,20 @@ import chainrule as cr
 from chainrule import _core
 from tests.ops.test_gradcheck import CASES, Case
 
-# Few: most cases must replay.
-MOST_REFUSED = 45
+# What can't be recorded, because NumPy computes a part of it; the case of dropout seeds a generator. A case that comes
+# to replay leaves this list.
+REFUSED = {
+    "atan2",
+    "div floor",
+    "dropout",
+    "fmod",
+    "masked_select",
+    "prod",
+    "prod with a zero",
+    "remainder",
+    "sort",
+    "topk",
+}
 
 
 def with_gradients(case: Case, xs: tuple[Any, ...]) -> list[Any]:
@@ -55,12 +67,7 @@ def replays(case: Case) -> bool:
 
 @pytest.mark.parametrize("name", list(CASES))
 def test_an_operation_replays_or_is_refused(name: str) -> None:
-    replays(CASES[name])
-
-
-def test_few_are_refused() -> None:
-    refused = [n for n in CASES if not replays(CASES[n])]
-    assert len(refused) <= MOST_REFUSED, refused
+    assert replays(CASES[name]) == (name not in REFUSED)
 
 
 def test_seeding_inside_of_a_step_is_refused() -> None:

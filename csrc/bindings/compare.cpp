@@ -6,26 +6,6 @@
 namespace chainrule {
 namespace {
 
-// f(T()) with T the element's type.
-template <class F>
-auto by_type(Dtype dtype, F&& f) {
-  switch (dtype) {
-    case Dtype::float32:
-      return f(float());
-    case Dtype::float64:
-      return f(double());
-    case Dtype::int32:
-      return f(i32());
-    case Dtype::int64:
-      return f(i64());
-    case Dtype::uint8:
-      return f(uint8_t());
-    case Dtype::boolean:
-      break;
-  }
-  return f(bool());
-}
-
 // A number beside an array of integers must be one of that dtype: view() would round it.
 template <class T>
 void want_exact(const char* op, const char* arg, py::handle x, const char* dtype) {
@@ -44,7 +24,7 @@ py::array compare(const char* op, py::handle a, py::handle b, F&& kernel) {
   if (!by_a && !py::isinstance<py::array>(b))
     refuse_type(op, "a", describe(a), "a NumPy array (or the other operand one)");
   const Dtype dtype = by_a ? dtype_of(op, "a", a) : dtype_of(op, "b", b);
-  return by_type(dtype, [&](auto zero) {
+  return by_dtype(dtype, [&](auto zero) {
     using T = decltype(zero);
     want_exact<T>(op, "a", a, "b's dtype");
     want_exact<T>(op, "b", b, "a's dtype");
@@ -60,7 +40,7 @@ py::array compare(const char* op, py::handle a, py::handle b, F&& kernel) {
 py::array cast(py::handle x, const py::dtype& dtype) {
   const Dtype from = dtype_of("cast", "x", x);
   const Dtype to = dtype_of("cast", "dtype", py::array(dtype, Shape{0}));
-  return by_type(from, [&](auto zero) {
+  return by_dtype(from, [&](auto zero) {
     using T = decltype(zero);
     const View v = view<T>("cast", "x", x);
     const Broadcast space = broadcast("cast", {{"x", v}});

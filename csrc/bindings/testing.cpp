@@ -3,22 +3,16 @@
 #include <time.h>
 
 #include <atomic>
-#include <chrono>
 #include <memory>
 
 #include "bindings/launch.h"
 #include "bindings/registry.h"
+#include "runtime/clock.h"
 #include "runtime/cpus.h"
 #include "runtime/pool.h"
 
 namespace chainrule {
 namespace {
-
-double now_ns() {
-  return double(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
-          .count());
-}
 
 void nap(i64 microseconds) {
   const timespec t = {time_t(microseconds / 1000000), long(microseconds % 1000000 * 1000)};
@@ -72,7 +66,7 @@ void work_for(Team& team, i64 milliseconds, std::atomic<i64>* begun) {
   team.next_loop();
   for (i64 chunk; team.take(milliseconds * team.size(), &chunk);) {
     begun->fetch_add(1);
-    for (const double end = now_ns() + 1e6; now_ns() < end;) continue;
+    for (const i64 end = now_ns() + 1000000; now_ns() < end;) continue;
   }
   team.barrier();
 }
@@ -101,9 +95,9 @@ py::dict testing_costs(int threads, i64 rounds) {
   Work work(0);
   work.threads = threads;
   const auto timed = [&](auto&& f) {
-    const double start = now_ns();
+    const i64 start = now_ns();
     f();
-    return (now_ns() - start) / double(rounds);
+    return double(now_ns() - start) / double(rounds);
   };
   launch(work, barriers, i64(1));
   py::dict d;
@@ -121,7 +115,7 @@ py::dict testing_costs(int threads, i64 rounds) {
 // Takes and gives back blocks without a pause, the GIL dropped.
 void testing_pool(i64 milliseconds) {
   const py::gil_scoped_release release;
-  for (const double end = now_ns() + 1e6 * double(milliseconds); now_ns() < end;)
+  for (const i64 end = now_ns() + 1000000 * milliseconds; now_ns() < end;)
     for (int i = 0; i < 1000; i++) pool_release(pool_allocate(64));
 }
 

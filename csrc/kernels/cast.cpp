@@ -3,7 +3,6 @@
 //   to an integer towards zero; NaN and what is out of range give the lowest int32 or int64 (what x86 gives), and for
 //                 uint8 the low byte of that int64
 //   to bool       whether it isn't zero (NaN isn't)
-#include "dtypes.h"
 #include "kernels.h"
 #include "strided.h"
 

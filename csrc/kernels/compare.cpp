@@ -1,6 +1,5 @@
 // y = a compared with b, a bool, over a broadcasting space: y is contiguous, the operands' strides are space.stride[0]
 // and [1]. NaN is unequal to everything and neither above nor below. The logical ones take what isn't zero as true.
-#include "dtypes.h"
 #include "kernels.h"
 #include "strided.h"
 

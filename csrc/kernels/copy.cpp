@@ -4,7 +4,7 @@
 // The bindings have put y's fastest dimension last and merged what could be merged. What x does along that dimension
 // decides between five loops: x runs along it too (whole rows), stays (rows of one value), runs along another dimension
 // (a transpose, in square tiles), walks backwards, or leaps.
-#include "dtypes.h"
+#include "items.h"
 #include "kernels.h"
 #include "strided.h"
 #include "transpose.h"

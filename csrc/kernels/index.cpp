@@ -10,7 +10,7 @@
 //
 // Writes that may meet belong to one chunk, which walks all of `index`: a range of y's rows (index_copy, index_add: the
 // rows are looked up once per range), a range of columns (scatter, scatter_add).
-#include "dtypes.h"
+#include "items.h"
 #include "kernels.h"
 #include "strided.h"
 

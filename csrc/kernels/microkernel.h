@@ -41,21 +41,30 @@ static_assert(kTileRows <= 16, "ByDepth keeps 16 rows");
 template <class T>
 constexpr i64 kTileSize = ByRow<T>::kSize > ByDepth<T>::kSize ? ByRow<T>::kSize : ByDepth<T>::kSize;
 
+// B as a tile reads it: row(k) is where row k begins, fetch loads a vec of it.
+template <class T>
+struct EvenRows {
+  const T* data;
+  i64 ld;
+  CHAINRULE_INLINE const T* row(i64 k) const { return data + k * ld; }
+  static CHAINRULE_INLINE vec<T> fetch(const T* p) { return load(p); }
+};
+
 // One tile of fixed size; `last` is the number of columns in its last vec. The accumulators stay in registers because
 // every loop over them is unrolled.
-template <class T, int Rows, int Vecs, class A>
-__attribute__((noinline)) static void tile_fixed(T* c, i64 ldc, i64 last, bool add, A a, const T* b, i64 ldb,
-                                                 i64 depth) {
+template <class T, int Rows, int Vecs, class A, class B>
+__attribute__((noinline)) static void tile_fixed(T* c, i64 ldc, i64 last, bool add, A a, B b, i64 depth) {
   vec<T> sum[Rows][Vecs];
 #pragma GCC unroll 16
   for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
     for (int v = 0; v < Vecs; v++) sum[r][v] = vec<T>(0);
 #pragma GCC unroll 1
-  for (i64 k = 0; k < depth; k++, b += ldb) {
+  for (i64 k = 0; k < depth; k++) {
+    const T* const from = b.row(k);
     vec<T> row[Vecs];
 #pragma GCC unroll 4
-    for (int v = 0; v < Vecs; v++) row[v] = load(b + v * vec<T>::size);
+    for (int v = 0; v < Vecs; v++) row[v] = b.fetch(from + v * vec<T>::size);
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; r++) {
       const vec<T> x(a(r, k));
@@ -76,20 +85,21 @@ __attribute__((noinline)) static void tile_fixed(T* c, i64 ldc, i64 last, bool a
     }
 }
 
-template <class T, int Vecs, class A, int Rows = kTileRows>
-CHAINRULE_INLINE void tile_by_rows(T* c, i64 ldc, i64 rows, i64 last, bool add, A a, const T* b, i64 ldb, i64 depth) {
-  if constexpr (Rows > 1)
-    if (rows < Rows) return tile_by_rows<T, Vecs, A, Rows - 1>(c, ldc, rows, last, add, a, b, ldb, depth);
-  tile_fixed<T, Rows, Vecs>(c, ldc, last, add, a, b, ldb, depth);
-}
-
-template <class T, class A, int Vecs = kTileVecs>
-CHAINRULE_INLINE void tile_product(T* c, i64 ldc, i64 rows, i64 columns, bool add, A a, const T* b, i64 ldb,
-                                   i64 depth) {
+// The tile of up to Rows x Vecs that fits rows x columns.
+template <class T, int Rows, int Vecs, class A, class B>
+CHAINRULE_INLINE void tile_of(T* c, i64 ldc, i64 rows, i64 columns, bool add, A a, B b, i64 depth) {
   if constexpr (Vecs > 1)
     if (columns <= (Vecs - 1) * vec<T>::size)
-      return tile_product<T, A, Vecs - 1>(c, ldc, rows, columns, add, a, b, ldb, depth);
-  tile_by_rows<T, Vecs>(c, ldc, rows, columns - (Vecs - 1) * vec<T>::size, add, a, b, ldb, depth);
+      return tile_of<T, Rows, Vecs - 1>(c, ldc, rows, columns, add, a, b, depth);
+  if constexpr (Rows > 1)
+    if (rows < Rows) return tile_of<T, Rows - 1, Vecs>(c, ldc, rows, columns, add, a, b, depth);
+  tile_fixed<T, Rows, Vecs>(c, ldc, columns - (Vecs - 1) * vec<T>::size, add, a, b, depth);
+}
+
+template <class T, class A>
+CHAINRULE_INLINE void tile_product(T* c, i64 ldc, i64 rows, i64 columns, bool add, A a, const T* b, i64 ldb,
+                                   i64 depth) {
+  tile_of<T, kTileRows, kTileVecs>(c, ldc, rows, columns, add, a, EvenRows<T>{b, ldb}, depth);
 }
 
 }  // namespace chainrule::CHAINRULE_ISA

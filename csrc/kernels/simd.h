@@ -223,46 +223,34 @@ CHAINRULE_INLINE vec<T> keep(vec<T> x) {
   return x;
 }
 
-// Lanes 0, 2, 4, ... of a followed by b.
-template <class V>
-CHAINRULE_INLINE V native_even(V a, V b) {
-  constexpr int lanes = int(sizeof(V) / sizeof(a[0]));
+// Every second lane of a followed by b, from lane First on.
+template <int First, class V>
+CHAINRULE_INLINE V native_alternate(V a, V b) {
+  constexpr int f = First, lanes = int(sizeof(V) / sizeof(a[0]));
   if constexpr (lanes == 2)
-    return __builtin_shufflevector(a, b, 0, 2);
+    return __builtin_shufflevector(a, b, f, f + 2);
   else if constexpr (lanes == 4)
-    return __builtin_shufflevector(a, b, 0, 2, 4, 6);
+    return __builtin_shufflevector(a, b, f, f + 2, f + 4, f + 6);
   else if constexpr (lanes == 8)
-    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
+    return __builtin_shufflevector(a, b, f, f + 2, f + 4, f + 6, f + 8, f + 10, f + 12, f + 14);
   else
-    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    return __builtin_shufflevector(a, b, f, f + 2, f + 4, f + 6, f + 8, f + 10, f + 12, f + 14, f + 16, f + 18, f + 20,
+                                   f + 22, f + 24, f + 26, f + 28, f + 30);
+}
+template <int First, class T>
+CHAINRULE_INLINE vec<T> alternate(vec<T> a, vec<T> b) {
+  native<T> both[2 * kRegisters];
+  for (int i = 0; i < kRegisters; i++) both[i] = a.r[i], both[kRegisters + i] = b.r[i];
+  for (int i = 0; i < kRegisters; i++) a.r[i] = native_alternate<First>(both[2 * i], both[2 * i + 1]);
+  return a;
 }
 template <class T>
 CHAINRULE_INLINE vec<T> even(vec<T> a, vec<T> b) {
-  native<T> both[2 * kRegisters];
-  for (int i = 0; i < kRegisters; i++) both[i] = a.r[i], both[kRegisters + i] = b.r[i];
-  for (int i = 0; i < kRegisters; i++) a.r[i] = native_even(both[2 * i], both[2 * i + 1]);
-  return a;
-}
-
-// Lanes 1, 3, 5, ... of a followed by b.
-template <class V>
-CHAINRULE_INLINE V native_odd(V a, V b) {
-  constexpr int lanes = int(sizeof(V) / sizeof(a[0]));
-  if constexpr (lanes == 2)
-    return __builtin_shufflevector(a, b, 1, 3);
-  else if constexpr (lanes == 4)
-    return __builtin_shufflevector(a, b, 1, 3, 5, 7);
-  else if constexpr (lanes == 8)
-    return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
-  else
-    return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+  return alternate<0>(a, b);
 }
 template <class T>
 CHAINRULE_INLINE vec<T> odd(vec<T> a, vec<T> b) {
-  native<T> both[2 * kRegisters];
-  for (int i = 0; i < kRegisters; i++) both[i] = a.r[i], both[kRegisters + i] = b.r[i];
-  for (int i = 0; i < kRegisters; i++) a.r[i] = native_odd(both[2 * i], both[2 * i + 1]);
-  return a;
+  return alternate<1>(a, b);
 }
 
 // float lanes 0 to 7 and 8 to 15 as double, and back (rounded to nearest).

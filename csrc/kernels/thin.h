@@ -4,27 +4,18 @@
 //
 // The sums are those of microkernel.h: a chain per block of kBlockK terms, the blocks in ascending order.
 #pragma once
-#include "microkernel.h"
-#include "transpose.h"
+#include "sources.h"
 
 namespace chainrule::CHAINRULE_ISA {
 
 constexpr i64 kThinRows = 4;
 
-// Element (k, j) at data[k * ld + j].
+template <class A, class B>
+constexpr bool kThin = false;
 template <class T>
-struct InRows {
-  const T* data;
-  i64 ld;
-  CHAINRULE_INLINE InRows from(i64 k) const { return {data + k * ld, ld}; }
-};
-// Element (k, j) at data[j * ld + k].
+constexpr bool kThin<PlainRows<T>, PlainColumns<T>> = true;
 template <class T>
-struct InColumns {
-  const T* data;
-  i64 ld;
-  CHAINRULE_INLINE InColumns from(i64 k) const { return {data + k, ld}; }
-};
+constexpr bool kThin<PlainRows<T>, TransposedColumns<T>> = true;
 
 template <class T>
 CHAINRULE_INLINE void put_sum(T* c, bool add, vec<T> sum, i64 lanes) {
@@ -64,22 +55,24 @@ CHAINRULE_INLINE void thin_block(T* c, i64 ldc, bool add, i64 columns, const T* 
 
 // Along rows of B, as many columns at a time as there are accumulators: long runs, which the prefetcher follows.
 template <int Rows, class T>
-CHAINRULE_INLINE void thin_columns(T* c, i64 ldc, bool add, i64 columns, const T* a, i64 lda, const InRows<T>& b,
-                                   i64 depth) {
+CHAINRULE_INLINE void thin_columns(T* c, i64 ldc, bool add, i64 columns, const T* a, i64 lda,
+                                   const PlainColumns<T>& source, i64 column, i64 begin, i64 depth) {
+  const T* const b = source.data + begin * source.ld + column;
   constexpr int kMost = kTileRows * kTileVecs < 16 ? kTileRows * kTileVecs : 16;
   constexpr int wide = kMost > Rows ? kMost / Rows : 1;
   constexpr i64 size = vec<T>::size;
   i64 j = 0;
   for (; j + wide * size <= columns; j += wide * size)
-    thin_block<Rows, wide>(c + j, ldc, add, wide * size, a, lda, b.data + j, b.ld, depth);
+    thin_block<Rows, wide>(c + j, ldc, add, wide * size, a, lda, b + j, source.ld, depth);
   for (; j < columns; j += size)
-    thin_block<Rows, 1>(c + j, ldc, add, at_most(columns - j, size), a, lda, b.data + j, b.ld, depth);
+    thin_block<Rows, 1>(c + j, ldc, add, at_most(columns - j, size), a, lda, b + j, source.ld, depth);
 }
 
 // Squares of B, turned so that lanes are columns; a register's worth of columns at a time.
 template <int Rows, class T>
-CHAINRULE_INLINE void thin_columns(T* c, i64 ldc, bool add, i64 columns, const T* a, i64 lda, const InColumns<T>& b,
-                                   i64 depth) {
+CHAINRULE_INLINE void thin_columns(T* c, i64 ldc, bool add, i64 columns, const T* a, i64 lda,
+                                   const TransposedColumns<T>& source, i64 column, i64 begin, i64 depth) {
+  const T* const b = source.data + column * source.ld + begin;
   constexpr int square = kSquare<T>;
   for (i64 j = 0; j < columns; j += square) {
     const i64 lanes = at_most(columns - j, i64(square));
@@ -87,12 +80,10 @@ CHAINRULE_INLINE void thin_columns(T* c, i64 ldc, bool add, i64 columns, const T
     for (i64 k = 0; k < depth; k += square) {
       native<T> turned[square];
       const i64 terms = at_most(depth - k, i64(square));
-      transpose_square(reinterpret_cast<T*>(turned), square, b.data + j * b.ld + k, b.ld, lanes, terms);
+      transpose_square(reinterpret_cast<T*>(turned), square, b + j * source.ld + k, source.ld, lanes, terms);
       for (i64 t = 0; t < terms; t++)
 #pragma GCC unroll 4
-        for (int r = 0; r < Rows; r++) {
-          sum[r] = native_fma(vec<T>(a[r * lda + k + t]).r[0], turned[t], sum[r]);
-        }
+        for (int r = 0; r < Rows; r++) sum[r] = native_fma(vec<T>(a[r * lda + k + t]).r[0], turned[t], sum[r]);
     }
     for (int r = 0; r < Rows; r++) {
       T* const to = c + r * ldc + j;
@@ -101,15 +92,14 @@ CHAINRULE_INLINE void thin_columns(T* c, i64 ldc, bool add, i64 columns, const T
   }
 }
 
-// c = or += the product over k in [begin, end), rows <= kThinRows.
+// c = or += the product of A's rows and B's columns [column, column + columns) over k in [begin, end).
 template <class T, class B, int Rows = int(kThinRows)>
-CHAINRULE_INLINE void thin_product(T* c, i64 ldc, bool add, i64 rows, i64 columns, const T* a, i64 lda, B b, i64 begin,
-                                   i64 end) {
+CHAINRULE_INLINE void thin_product(T* c, i64 ldc, bool add, i64 rows, i64 columns, const T* a, i64 lda, const B& b,
+                                   i64 column, i64 begin, i64 end) {
   if constexpr (Rows > 1)
-    if (rows < Rows) return thin_product<T, B, Rows - 1>(c, ldc, add, rows, columns, a, lda, b, begin, end);
-  for (i64 k = begin; k < end; k += kBlockK, add = true) {
-    thin_columns<Rows>(c, ldc, add, columns, a + k, lda, b.from(k), at_most(kBlockK, end - k));
-  }
+    if (rows < Rows) return thin_product<T, B, Rows - 1>(c, ldc, add, rows, columns, a, lda, b, column, begin, end);
+  for (i64 k = begin; k < end; k += kBlockK, add = true)
+    thin_columns<Rows>(c, ldc, add, columns, a + k, lda, b, column, k, at_most(kBlockK, end - k));
 }
 
 }  // namespace chainrule::CHAINRULE_ISA

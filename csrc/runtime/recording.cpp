@@ -1,9 +1,9 @@
 #include "runtime/recording.h"
 
-#include <time.h>
-
 #include <algorithm>
 #include <cstring>
+
+#include "runtime/clock.h"
 
 namespace chainrule {
 namespace {
@@ -14,12 +14,6 @@ constexpr double kWorthTrying = 1e6;  // nanoseconds: beyond, one thread isn't t
 
 thread_local Recording* t_recording = nullptr;
 thread_local bool t_paused = false;
-
-double now_ns() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return double(t.tv_sec) * 1e9 + double(t.tv_nsec);
-}
 
 bool overlap(const Arena::Extent& a, const Arena::Extent& b) { return a.begin < b.end && b.begin < a.end; }
 
@@ -225,7 +219,7 @@ void Recording::run(Team& team) {
   copy_inputs(team);
   Team solo = team.solo();
   const bool lead = team.rank() == 0, shared = team.size() > 1, timed = timing_ && lead;
-  double before = timed ? now_ns() : 0;
+  double before = timed ? double(now_ns()) : 0;
   for (size_t i = 0; i < places_.size(); i++) {
     const Place& p = places_[i];
     if (p.barrier) team.barrier();
@@ -239,7 +233,7 @@ void Recording::run(Team& team) {
       if (failed_.load(std::memory_order_relaxed)) return;
     }
     if (timed) {
-      const double now = now_ns();
+      const double now = double(now_ns());
       times_[i] = times_[i] == 0 ? now - before : std::min(times_[i], now - before);
       before = now;
     }
@@ -276,11 +270,11 @@ const Node* Recording::replay() {
   const Mode mode = choose();
   const bool learning = samples_[mode == kParallel] < kSamples;
   timing_ = learning;
-  const double start = learning ? now_ns() : 0;
+  const i64 start = learning ? now_ns() : 0;
   run_region(
       mode == kParallel ? threads_ : 1,
       {[](void* self, Team& team) { static_cast<Recording*>(self)->run(team); }, this, false, Joining::at_start});
-  if (learning) learn(mode, now_ns() - start);
+  if (learning) learn(mode, double(now_ns() - start));
   return failed_.load();
 }
 

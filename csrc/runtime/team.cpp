@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "dispatch.h"
+#include "runtime/clock.h"
 #include "runtime/cpus.h"
 #include "runtime/wait.h"
 #include "runtime/workers.h"
@@ -16,6 +17,7 @@ namespace {
 
 constexpr i64 kMillisecond = 1000000;
 constexpr i64 kPollInterval = 50 * kMillisecond;
+constexpr i64 kForever = i64(1) << 61;
 
 std::atomic<int> g_threads{0};  // 0: not asked for yet
 std::atomic<bool> g_forked{false};
@@ -36,12 +38,6 @@ i64 coarse_now() {
 #endif
   timespec t;
   clock_gettime(clock, &t);
-  return i64(t.tv_sec) * 1000 * kMillisecond + t.tv_nsec;
-}
-
-i64 exact_now() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
   return i64(t.tv_sec) * 1000 * kMillisecond + t.tv_nsec;
 }
 
@@ -226,12 +222,12 @@ bool join(Call& call, int rank) {
 // A worker's life. Between two kernels of a training step lie some 10 us of Python: it waits awake for longer than
 // that.
 void serve(int rank) {
-  constexpr i64 kAwake = 200000, kLong = i64(3600) * 1000 * kMillisecond;
+  constexpr i64 kAwake = 200000;
   Call& call = the_call();
   const FloatEnvironment fixed;
   for (u32 seen = 0;;) {
     u32 now = call.begun.now();
-    for (; now == seen; now = call.begun.now()) call.begun.wait(seen, kLong, kAwake);
+    for (; now == seen; now = call.begun.now()) call.begun.wait(seen, kForever, kAwake);
     seen = now;
     if (!join(call, rank)) continue;
     seen = call.number;  // a region that began since then, perhaps
@@ -243,21 +239,20 @@ void serve(int rank) {
   }
 }
 
-// Until `done` of the members is true. No interrupts are asked for: a chunk that has begun is finished.
+// Until done(), or `nanoseconds` have passed. No interrupts are asked for: a chunk that has begun is finished.
 template <class Done>
 void await(Call& call, i64 nanoseconds, Done&& done) {
-  const i64 until = nanoseconds + exact_now();
+  const i64 until = nanoseconds + now_ns();
   for (;;) {
     const u32 before = call.state.phase.now();
-    if (done()) return;
-    const i64 left = until - exact_now();
-    if (left <= 0) return;
+    const i64 left = until - now_ns();
+    if (done() || left <= 0) return;
     call.state.phase.wait(before, left);
   }
 }
 
 void run_parallel(Call& call, int threads, const RegionBody& body) {
-  constexpr i64 kGrace = 100000, kLong = i64(3600) * 1000 * kMillisecond;
+  constexpr i64 kGrace = 100000;
   TeamState& state = call.state;
   state.prepare(threads);
   call.body = body;
@@ -282,8 +277,7 @@ void run_parallel(Call& call, int threads, const RegionBody& body) {
   }
   close();
   const u32 workers = u32(joined()) - 1;
-  do await(call, kLong, [&] { return call.left.load(std::memory_order_acquire) == workers; });
-  while (call.left.load(std::memory_order_acquire) != workers);
+  await(call, kForever, [&] { return call.left.load(std::memory_order_acquire) == workers; });
 }
 
 }  // namespace

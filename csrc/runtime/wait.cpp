@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "dispatch.h"
+#include "runtime/clock.h"
 
 #ifdef __linux__
 #include <linux/futex.h>
@@ -14,12 +15,6 @@
 
 namespace chainrule {
 namespace {
-
-i64 now_ns() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return i64(t.tv_sec) * 1000000000 + t.tv_nsec;
-}
 
 // Sleeps while *value == expected; may return early.
 void sleep_on(std::atomic<u32>& value, u32 expected, i64 nanoseconds) {

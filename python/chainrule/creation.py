@@ -11,6 +11,7 @@ import numpy as np
 from chainrule import kernels, random
 from chainrule.dtypes import as_dtype, check_device, float32, float64, get_default_dtype, int64
 from chainrule.ops.view import sizes
+from chainrule.recording.state import constant_array, current
 from chainrule.tensor import Tensor, wrap
 
 __all__ = [
@@ -72,6 +73,12 @@ def _plain(data: Any) -> Any:
     return [_plain(d) for d in data] if isinstance(data, (list, tuple)) else data
 
 
+def _numbers_alone(data: Any) -> builtins.bool:
+    if isinstance(data, (list, tuple)):
+        return builtins.all(_numbers_alone(d) for d in data)
+    return isinstance(data, (float, int)) and not isinstance(data, np.generic)
+
+
 def to_array(op: str, data: Any, dtype: Any) -> Array:
     """data as an array: a new one, except where it is one already. Python floats get the default dtype."""
     array: Array
@@ -92,6 +99,8 @@ def to_array(op: str, data: Any, dtype: Any) -> Array:
                 array = array.astype(get_default_dtype())
             elif array.dtype.kind == "i":
                 array = array.astype(np.int64, copy=False)
+        if current() is not None and _numbers_alone(data):
+            return constant_array(array if dtype is None else array.astype(as_dtype(dtype)))
     if dtype is not None:
         return array.astype(as_dtype(dtype), copy=False)
     if array.dtype.kind not in "fiub":

@@ -51,7 +51,11 @@ def eighths(*shape: int) -> Values:
 
 
 def labels(*values: Any) -> cr.Tensor:
-    return cr.tensor(np.array(values))
+    return cr.tensor(values)
+
+
+def double(*values: float) -> cr.Tensor:
+    return cr.tensor(values, dtype=np.float64)
 
 
 def changed(change: Callable[..., Any]) -> Fn:
@@ -269,12 +273,14 @@ LAYERS: dict[str, Case] = {
     ),
     "cross_entropy": Case(
         lambda x: ops.cross_entropy(
-            x, labels(2, -100, 0), cr.tensor(np.array([0.5, 1.0, 2.0])), reduction="mean", label_smoothing=0.1
+            x, labels(2, -100, 0), double(0.5, 1.0, 2.0), reduction="mean", label_smoothing=0.1
         ),
         (normal(3, 3),),
     ),
     "cross_entropy by element": Case(lambda x: ops.cross_entropy(x, labels(2, 0), reduction="none"), (X,)),
-    "cross_entropy of probabilities": Case(lambda x: ops.cross_entropy(x, cr.tensor(np.eye(2, 3) + 0.1)), (X,)),
+    "cross_entropy of probabilities": Case(
+        lambda x: ops.cross_entropy(x, cr.tensor([[1.1, 0.1, 0.1], [0.1, 1.1, 0.1]], dtype=np.float64)), (X,)
+    ),
     "cross_entropy of learned probabilities": Case(ops.cross_entropy, (X, within(0.1, 0.9, 2, 3))),
     "nll_loss": Case(lambda x: ops.nll_loss(x, labels(2, 0)), (X,)),
     "mse_loss": Case(ops.mse_loss, (X, Y)),
@@ -286,7 +292,7 @@ LAYERS: dict[str, Case] = {
     "binary_cross_entropy_with_logits": Case(ops.binary_cross_entropy_with_logits, (X, within(0.1, 0.9, 2, 3))),
     "binary_cross_entropy_with_logits, weighted": Case(
         lambda x: ops.binary_cross_entropy_with_logits(
-            x, MASK.double(), cr.tensor(np.array([0.5, 1.0, 2.0])), cr.tensor(np.array([3.0, 1.0, 0.2])), "sum"
+            x, MASK.double(), double(0.5, 1.0, 2.0), double(3.0, 1.0, 0.2), "sum"
         ),
         (X,),
     ),

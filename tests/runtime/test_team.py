@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 import time
 
@@ -35,6 +32,7 @@ def test_chunks_and_barriers_with_threads_that_are_late(size: int) -> None:
     """Naps make the others steal, and sleep in the barrier."""
     report = _core.testing_team(size, 60, 40, 97)
     assert healthy(report), report
+    assert report["ranks"] > 1  # the naps leave the others time to come
 
 
 def test_a_team_of_more_than_256() -> None:
@@ -61,6 +59,7 @@ def test_more_threads_than_cpus_meet_in_good_time() -> None:
 
 @pytest.mark.parametrize("env", [{"OMP_THREAD_LIMIT": "1"}, {"OMP_THREAD_LIMIT": "3"}, {"OMP_DYNAMIC": "true"}])
 def test_a_region_that_gets_fewer_threads_than_it_asked_for(env: dict[str, str]) -> None:
+    """Threads that never come hold nobody up."""
     code = """
         from chainrule import _core
         r = _core.testing_team(8, 300, 20, 0)
@@ -72,41 +71,6 @@ def test_a_region_that_gets_fewer_threads_than_it_asked_for(env: dict[str, str])
     assert wrong == [0, 0]
     if "OMP_THREAD_LIMIT" in env:  # OpenMP's limit counts the threads that it made, and their leader: not the caller
         assert ranks <= int(env["OMP_THREAD_LIMIT"]) + 1
-
-
-def test_a_worker_that_lost_its_core_holds_nobody_up() -> None:
-    """With another process on the worker's core, a kernel of 0.1 ms doesn't wait for a time slice of some ms.
-
-    The medians over many calls are compared: where every call waits for the late thread, they are 20 times apart.
-    """
-    cpus = sorted(os.sched_getaffinity(0))[:2]
-    if len(cpus) < 2:
-        pytest.skip("one CPU")
-    code = f"""
-        import os, statistics, sys, time
-        import numpy as np
-        from chainrule import _core, kernels
-        os.sched_setaffinity(0, {set(cpus)})
-        _core.set_num_threads(2)
-        x = np.ones((128, 256), np.float32)
-        w = np.ones((256, 256), np.float32)
-        times = []
-        for _ in range(3000):
-            start = time.perf_counter()
-            kernels.linear(x, w)
-            times.append(time.perf_counter() - start)
-        print(int(1e9 * statistics.median(times)))
-    """
-    alone = int(output(code, OPENBLAS_NUM_THREADS="1"))
-    busy = subprocess.Popen(
-        [sys.executable, "-c", f"import os\nos.sched_setaffinity(0, {{{cpus[1]}}})\nwhile True: pass"]
-    )
-    try:
-        crowded = int(output(code, OPENBLAS_NUM_THREADS="1"))
-    finally:
-        busy.kill()
-        busy.wait()
-    assert crowded < 8 * alone, (alone, crowded)
 
 
 def test_python_threads_run_kernels_at_once(threads: int) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from chainrule import kernels, ops
-from chainrule._recording import numpy_path
 from chainrule.autograd import Context, Function
 from chainrule.ops.elementwise import add, div, mul, sub
 from chainrule.ops.memory import FLOATS
 from chainrule.ops.unary import Unary, exp, expm1, floating, log1p, neg
+from chainrule.recording.state import numpy_path
 from chainrule.tensor import Tensor, wrap
 
 __all__ = [

@@ -10,7 +10,7 @@ import numpy as np
 from chainrule import kernels, ops
 from chainrule.autograd import Context, Function
 from chainrule.autograd.grad_mode import state
-from chainrule.tensor import Tensor, wrap
+from chainrule.tensor import Tensor, constant, wrap
 
 __all__ = ["scaled_dot_product_attention"]
 
@@ -48,16 +48,16 @@ def _composed(
 ) -> Tensor:
     scores = ops.matmul(query, ops.transpose(key, -2, -1)) * scale
     if is_causal:
-        mask = wrap(np.tri(query.shape[-2], key.shape[-2], dtype=bool))
+        mask = constant(np.tri(query.shape[-2], key.shape[-2], dtype=bool))
     if mask is not None:
         if mask._array.dtype.kind == "b":
-            scores = ops.masked_fill(scores, wrap(~mask._array), -math.inf)
+            scores = ops.masked_fill(scores, ops.logical_not(mask), -math.inf)
         else:
             scores = scores + mask
     if mask is None or is_causal or key.shape[-2] == 0:
         p = ops.softmax(scores, -1)
     else:  # a query that sees no key gets 0, and so do its gradients
-        blind = wrap(np.all(scores._array == -math.inf, -1, keepdims=True))
+        blind = ops.amax(scores.detach(), -1, keepdim=True) == -math.inf
         p = ops.masked_fill(ops.softmax(ops.masked_fill(scores, blind, 0.0), -1), blind, 0.0)
     return ops.matmul(ops.dropout(p, dropout_p) if dropout_p else p, value)
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from chainrule import kernels
-from chainrule._recording import numpy_path
 from chainrule.autograd import Context, Function
 from chainrule.ops.joining import number_like, promote
 from chainrule.ops.memory import CAST, FLOATS, cast_array, zeros
 from chainrule.ops.view import dimension
+from chainrule.recording.state import numpy_path
 from chainrule.tensor import Tensor, wrap
 
 __all__ = [

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from chainrule import dtypes, kernels, ops
-from chainrule._recording import numpy_path
 from chainrule.autograd import Context, Function
 from chainrule.ops.joining import cast, number_like, promote
 from chainrule.ops.memory import FLOATS
+from chainrule.recording.state import numpy_path
 from chainrule.tensor import Tensor, wrap
 
 __all__ = [

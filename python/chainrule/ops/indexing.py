@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from chainrule import kernels
-from chainrule._recording import numpy_path
 from chainrule.autograd import Context, Function
 from chainrule.ops.inplace import check_history, check_writable
 from chainrule.ops.memory import FLOATS, cast_array, choose, write, zeros
 from chainrule.ops.selection import Along, Basic, Mask, Rows, Selection, int64, selection
 from chainrule.ops.view import Slice, broadcast_tensors, broadcast_to, dimension, ravel, unbroadcast, view_of
+from chainrule.recording.state import numpy_path
 from chainrule.tensor import Tensor, wrap
 
 __all__ = [

@@ -14,7 +14,8 @@ from chainrule.dtypes import get_default_dtype
 from chainrule.ops.indexing import index_select, nonzero
 from chainrule.ops.memory import cast_array, choose
 from chainrule.ops.view import Slice, broadcast_to, clone, dimension, reshape, unbroadcast, unsqueeze, view_of
-from chainrule.tensor import Tensor, wrap
+from chainrule.recording.state import numpy_path
+from chainrule.tensor import Tensor, constant, wrap
 
 __all__ = [
     "atleast_1d",
@@ -185,8 +186,10 @@ def number_like(number: Any, tensor: Tensor) -> Tensor:
     """A Python number as 0-d: of the tensor's dtype, or of its own kind's default where that is a higher one."""
     own = np.asarray(number).dtype
     if _RANK[own.kind] <= _RANK[tensor._array.dtype.kind]:
-        return wrap(np.asarray(np.asarray(number).astype(tensor._array.dtype)))
-    return wrap(np.asarray(number, get_default_dtype() if own.kind == "f" else own))
+        dtype = tensor._array.dtype
+    else:
+        dtype = get_default_dtype() if own.kind == "f" else own
+    return constant(np.asarray(np.asarray(number).astype(dtype)))
 
 
 def promote(x: Tensor, y: Tensor) -> np.dtype[Any]:
@@ -226,8 +229,10 @@ def repeat_interleave(input: Tensor, repeats: int | Tensor, dim: int | None = No
     """Each entry along ``dim`` (without: of the flat elements) ``repeats`` times in a row."""
     x = reshape(input, (-1,)) if dim is None else input
     d = dimension("repeat_interleave", 0 if dim is None else dim, x._array.ndim)
+    if isinstance(repeats, Tensor):
+        numpy_path("repeat_interleave by a tensor")
     count = repeats._array if isinstance(repeats, Tensor) else repeats
-    return index_select(x, d, wrap(np.repeat(np.arange(x.shape[d]), count)))
+    return index_select(x, d, constant(np.repeat(np.arange(x.shape[d]), count)))
 
 
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:

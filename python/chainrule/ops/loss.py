@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from chainrule import kernels, ops
-from chainrule._recording import numpy_path
 from chainrule.autograd import Context, Function
 from chainrule.autograd.grad_mode import is_grad_enabled
 from chainrule.ops.selection import int64
+from chainrule.recording.state import numpy_path
 from chainrule.tensor import Tensor, wrap
 
 __all__ = [

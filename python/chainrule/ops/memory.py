@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from chainrule import kernels
-from chainrule._recording import numpy_path
+from chainrule.recording.state import numpy_path
 
 __all__: list[str] = []
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chainrule import kernels, ops
-from chainrule._recording import numpy_path
 from chainrule.autograd import Context, Function
 from chainrule.autograd.grad_mode import is_grad_enabled
 from chainrule.dtypes import as_dtype
@@ -18,6 +17,7 @@ from chainrule.ops.indexing import ScatterAdd
 from chainrule.ops.memory import CAST
 from chainrule.ops.selection import Along
 from chainrule.ops.view import dimension
+from chainrule.recording.state import numpy_path
 from chainrule.tensor import Tensor, wrap
 
 __all__ = [

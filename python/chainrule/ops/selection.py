@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from chainrule import kernels
-from chainrule._recording import numpy_path
 from chainrule.ops.memory import FLOATS, broadcast_copy, choose, write
+from chainrule.recording.state import numpy_path
 
 __all__: list[str] = []
 

@@ -80,7 +80,7 @@ class Expand(Function):
             0 if n != size else stride
             for n, size, stride in zip(shape[len(extra) :], x._array.shape, x._array.strides, strict=True)
         ]
-        return wrap(np.lib.stride_tricks.as_strided(x._array, shape, (*extra, *strides)))
+        return wrap(np.lib.stride_tricks.as_strided(x._array, shape, (*extra, *strides), subok=True))
 
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> Any:

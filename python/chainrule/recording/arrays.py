@@ -89,9 +89,7 @@ def _refusing(name: str, what: str) -> Callable[..., Any]:
 
 _READS = "__bool__ __complex__ __contains__ __float__ __index__ __int__ __reduce__ __reduce_ex__ __deepcopy__ __copy__"
 _READS += " item tobytes tofile tolist dump dumps"
-_WORK = (
-    "__setitem__ argmax argmin argpartition argsort byteswap choose compress cumprod cumsum diagonal dot fill nonzero"
-)
+_WORK = "__setitem__ argmax argmin argpartition argsort byteswap choose compress cumprod cumsum dot fill nonzero"
 _WORK += " partition put repeat resize round searchsorted setfield sort take trace"
 for _name in _READS.split():
     if hasattr(np.ndarray, _name):

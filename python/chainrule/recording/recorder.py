@@ -62,7 +62,7 @@ class Recorder:
         """A tensor's array as the step may see it."""
         own = tensor.__dict__
         array: Array = own["_array"]
-        if type(array) is Recorded and self.core.owns(array):
+        if type(array) is Recorded and (self.made(tensor) or self.core.owns(array)):
             return array
         if id(tensor) not in self._known:
             self._known[id(tensor)] = tensor

@@ -13,7 +13,7 @@ from chainrule._core import RecordingError
 if TYPE_CHECKING:
     from chainrule.recording.recorder import Recorder
 
-__all__ = ["RecordingError", "constant_array", "current", "paused", "refuse"]
+__all__ = ["RecordingError", "constant_array", "current", "numpy_path", "paused", "refuse"]
 
 
 class _Local(threading.local):
@@ -32,6 +32,11 @@ def refuse(what: str) -> None:
     """Raises while a step is recorded: ``what`` can't be replayed."""
     if local.recorder is not None:
         raise RecordingError(f"{what}: a compiled step can't do this, because it is recorded once and then replayed")
+
+
+def numpy_path(op: str) -> None:
+    """Called by an operation that is about to compute with NumPy, which launches no kernel: it can't be replayed."""
+    refuse(f"{op}, which is left to NumPy")
 
 
 def constant_array(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

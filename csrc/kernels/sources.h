@@ -1,0 +1,111 @@
+// Where the operands of a product come from. The plain ones are here; an implicit product brings its own.
+//
+// A source of A has a `Layout` (ByRow or ByDepth) and
+//     void pack(T* tile, i64 row, i64 rows, i64 k, i64 depth) const
+// which copies rows [row, row + rows) of A's columns [k, k + depth) into that layout.
+//
+// A source of B has
+//     const T* panel(T* packed, i64 column, i64 columns, i64 k, i64 depth, i64* stride) const
+// which gives rows [k, k + depth) of B's columns [column, column + columns), columns <= kPanel, `*stride` apart: either
+// where they lie (full panels only) or copied to `packed`, rows of kPanel, zeros after the last column. An implicit
+// product (convolution) is a source of its own.
+#pragma once
+#include "microkernel.h"
+#include "transpose.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+// A in memory: element (i, k) at data[i * ld + k].
+template <class T>
+struct PlainRows {
+  using Layout = ByRow<T>;
+  const T* data;
+  i64 ld;
+  CHAINRULE_INLINE void pack(T* tile, i64 row, i64 rows, i64 k, i64 depth) const {
+    for (i64 r = 0; r < rows; r++) {
+      const T* const from = data + (row + r) * ld + k;
+      T* const to = tile + r * Layout::kRow;
+      i64 i = 0;
+      for (; i + vec<T>::size <= depth; i += vec<T>::size) store(to + i, load(from + i));
+      if (i < depth) store(to + i, load(from + i, depth - i));
+    }
+  }
+};
+
+// A transposed in memory: element (i, k) at data[k * ld + i], i < size.
+template <class T>
+struct TransposedRows {
+  using Layout = ByDepth<T>;
+  const T* data;
+  i64 ld, size;
+  CHAINRULE_INLINE void pack(T* tile, i64 row, i64 rows, i64 k, i64 depth) const {
+    // Past the tile's rows whole registers may read on, not past A's.
+    constexpr int lanes = vec<T>::lanes, registers = (kTileRows + lanes - 1) / lanes;
+    const T* from = data + k * ld + row;
+    T* to = tile;
+    if (size - row >= registers * lanes) {
+      for (i64 i = 0; i < depth; i++, from += ld, to += Layout::kDepth)
+        __builtin_memcpy(to, from, registers * kRegisterBytes);
+      return;
+    }
+    for (i64 i = 0; i < depth; i++, from += ld, to += Layout::kDepth)
+      for (i64 r = 0; r < rows; r += lanes) {
+        const native<T> x = native_load(from + r, at_most(i64(lanes), size - row - r));
+        __builtin_memcpy(to + r, &x, kRegisterBytes);
+      }
+  }
+};
+
+// B in memory, element (k, j) at data[k * ld + j]. With `direct`, full panels are read where they lie: right for few
+// rows of A, or for an ld so small that a panel's rows spread over the sets of the L1.
+template <class T>
+struct PlainColumns {
+  const T* data;
+  i64 ld;
+  bool direct;
+  CHAINRULE_INLINE const T* panel(T* packed, i64 column, i64 columns, i64 k, i64 depth, i64* stride) const {
+    const T* from = data + k * ld + column;
+    *stride = ld;
+    if (direct && columns == kPanel<T>) return from;
+    *stride = kPanel<T>;
+    const bool full = columns == kPanel<T>;
+    for (i64 i = 0; i < depth; i++, from += ld)
+#pragma GCC unroll 4
+      for (int v = 0; v < kTileVecs; v++) {
+        const T* const p = from + v * vec<T>::size;
+        store(packed + i * kPanel<T> + v * vec<T>::size, full ? load(p) : load(p, columns - v * vec<T>::size));
+      }
+    return packed;
+  }
+};
+
+// B transposed in memory: element (k, j) at data[j * ld + k].
+template <class T>
+struct TransposedColumns {
+  const T* data;
+  i64 ld;
+  CHAINRULE_INLINE const T* panel(T* packed, i64 column, i64 columns, i64 k, i64 depth, i64* stride) const {
+    *stride = kPanel<T>;
+    const T* const from = data + column * ld + k;
+    for (i64 j = 0; j < kPanel<T>; j += kSquare<T>)
+      for (i64 i = 0; i < depth; i += kSquare<T>)
+        transpose_square(packed + i * kPanel<T> + j, kPanel<T>, from + j * ld + i, ld,
+                         at_least(i64(0), at_most(i64(kSquare<T>), columns - j)), at_most(i64(kSquare<T>), depth - i));
+    return packed;
+  }
+};
+
+// How many rows of B are packed at a time, all panels of them, before the next rows.
+template <class B>
+constexpr i64 kStrip = kBlockK;
+// A panel's part of a row is a cache line or two; rows may lie pages apart.
+template <class T>
+constexpr i64 kStrip<PlainColumns<T>> = 16;
+
+// The same for A: all tiles of a chunk a strip at a time, or, with 0, each tile whole when its turn comes.
+template <class A>
+constexpr i64 kTileStrip = 0;
+template <class T>
+constexpr i64 kTileStrip<TransposedRows<T>> = 16;
+
+}  // namespace chainrule::CHAINRULE_ISA
