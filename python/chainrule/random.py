@@ -7,7 +7,8 @@ and the element's index, so the same program draws the same numbers with any num
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,49 @@ _WORD = 2**64
 
 def _new_seed() -> int:
     return secrets.randbits(63)
+
+
+class KeyTape:
+    """The keys that a block of code drew, in order, to be drawn again: :class:`drawing_from`."""
+
+    def __init__(self) -> None:
+        self._keys: list[tuple[int, int]] = []
+        self._at: int | None = None  # None: while they are noted
+        self.outer: KeyTape | None = None  # of the block around the present one
+
+    def next(self, draw: Callable[[], tuple[int, int]]) -> tuple[int, int]:
+        if self._at is not None and self._at < len(self._keys):
+            self._at += 1
+            return self._keys[self._at - 1]
+        key = draw() if self.outer is None else self.outer.next(draw)
+        if self._at is None:
+            self._keys.append(key)
+        return key
+
+    def rewind(self) -> None:
+        """From here on the keys are given out again, from the first."""
+        self._at = 0
+
+
+class _Drawn(threading.local):
+    keys: KeyTape | None = None
+
+
+_drawn = _Drawn()
+
+
+class drawing_from:
+    """Inside of the block every key comes from the tape, or goes onto it."""
+
+    def __init__(self, keys: KeyTape) -> None:
+        self._keys = keys
+
+    def __enter__(self) -> None:
+        self._before = self._keys.outer = _drawn.keys
+        _drawn.keys = self._keys
+
+    def __exit__(self, *exc: object) -> None:
+        _drawn.keys, self._keys.outer = self._before, None
 
 
 class Generator:
@@ -76,7 +120,8 @@ class Generator:
 
     def next_key(self) -> tuple[int, int]:
         """(seed, offset) for one array; no other array gets the same offset."""
-        return self._state.next()
+        drawn = _drawn.keys
+        return self._state.next() if drawn is None else drawn.next(self._state.next)
 
     def __getstate__(self) -> tuple[int, int]:
         return self._state.get_state()

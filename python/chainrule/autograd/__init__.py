@@ -1,6 +1,6 @@
 """The tape: Function, backward, grad, modes, gradcheck."""
 
-from chainrule.autograd import functional
+from chainrule.autograd import functional, graph
 from chainrule.autograd.engine import backward, grad
 from chainrule.autograd.function import Context, Function, Node, once_differentiable
 from chainrule.autograd.grad_mode import (
@@ -23,6 +23,7 @@ __all__ = [
     "grad",
     "gradcheck",
     "gradgradcheck",
+    "graph",
     "inference_mode",
     "is_grad_enabled",
     "is_inference_mode_enabled",

@@ -47,6 +47,7 @@ class Node:
     _saved: tuple[Tensor | None, ...] | None = ()
     _versions: tuple[int, ...] = ()
     _saved_outputs: dict[int, int] | None = None  # position among the saved: which output it is
+    _unpack: Callable[[Any], Tensor] | None = None  # where a hook packed what was saved
     _non_differentiable: tuple[Tensor, ...] = ()
     _dirty: tuple[Tensor, ...] = ()
     _materialize_grads: bool = True
@@ -79,6 +80,8 @@ class Node:
         """What :meth:`save_for_backward` kept."""
         if self._saved is None:
             raise RuntimeError(FREED)
+        if self._unpack is not None:
+            return self._saved_again(tuple([x if x is None else self._unpack(x) for x in self._saved]))
         for tensor, version in zip(self._saved, self._versions, strict=True):
             if tensor is None or (tensor._counter is None and version == 0):
                 continue
@@ -88,9 +91,15 @@ class Node:
                     f"[Tensor of shape {list(tensor._array.shape)}], saved by {self.name()}, is at version "
                     f"{tensor._version}; expected version {version} instead."
                 )
+        return self._saved_again(self._saved)
+
+    saved_variables = saved_tensors
+
+    def _saved_again(self, tensors: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+        """The saved tensors; outputs among them as this node's, with their history."""
         if not self._saved_outputs:
-            return self._saved
-        saved = list(self._saved)
+            return tensors
+        saved = list(tensors)
         for position, output in self._saved_outputs.items():
             alias = saved[position]
             assert alias is not None
@@ -99,8 +108,6 @@ class Node:
             tensor._requires_grad, tensor._node, tensor._output_nr = True, self, output
             saved[position] = tensor
         return tuple(saved)
-
-    saved_variables = saved_tensors
 
     def name(self) -> str:
         """The Function's name with ``Backward``."""
@@ -134,11 +141,14 @@ class Node:
                     version = tensor._counter.value
             saved.append(tensor)
             versions.append(version)
+        if state.saving is not None:
+            pack, self._unpack = state.saving
+            saved = [t if t is None else pack(t) for t in saved]
         self._saved, self._versions, self._to_save = tuple(saved), tuple(versions), ()
 
     def _release(self) -> None:
         if self._saved:
-            self._saved = None
+            self._saved = self._unpack = None
 
     def _backward(self, grads: list[Tensor | None]) -> tuple[Tensor | None, ...]:
         """One gradient or None per argument of forward, from one per output."""
@@ -310,9 +320,11 @@ def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
             result = backward(ctx, *grads)
         finally:
             state.enabled = recording
+        if not recording:
+            return result
         sources = [g for g in grads if isinstance(g, Tensor) and g.requires_grad]
         sources += [t for t in ctx.saved_tensors if t is not None and t.requires_grad]
-        if not recording or not sources:
+        if not sources:
             return result
         many = result if isinstance(result, tuple) else (result,)
         many = tuple(_Twice.apply(g, *sources) if isinstance(g, Tensor) else g for g in many)

@@ -23,6 +23,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 class _State(threading.local):
     enabled = True
     inference = False
+    saving: tuple[Callable[[Any], Any], Callable[[Any], Any]] | None = None  # autograd.graph.saved_tensors_hooks
 
 
 state = _State()

@@ -1,5 +1,5 @@
-"""What training scripts need besides the model: data sets and loaders."""
+"""What training scripts need besides the model: data sets and loaders, checkpointing."""
 
-from chainrule.utils import data
+from chainrule.utils import checkpoint, data
 
-__all__ = ["data"]
+__all__ = ["checkpoint", "data"]
