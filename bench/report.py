@@ -73,7 +73,8 @@ def step_rows(only: str, rounds: int) -> list[Row]:
     for step in steps.STEPS:
         if only not in step.name:
             continue
-        runs: dict[str, Callable[[], Any]] = {n: r for n in steps.contenders() if (r := steps.prepare(n, step))}
+        names = [*steps.contenders(), *steps.slow_to_begin()]
+        runs: dict[str, Callable[[], Any]] = {n: r for n in names if (r := steps.prepare(n, step))}
         losses = {n: [run() for _ in range(3)] for n, run in runs.items()}
         for name, found in losses.items():
             if any(abs(a - b) > step.tolerance * abs(b) for a, b in zip(found, losses["chainrule"], strict=True)):

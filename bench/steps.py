@@ -94,8 +94,8 @@ STEPS: list[Step | Net] = [
 ]
 
 
-def by_torch_api(torch: Any, step: Step | Net, compiled: bool = False) -> Callable[[], float]:
-    """The step by PyTorch's API, in torch or in chainrule; ``compiled`` by chainrule's ``compile``."""
+def by_torch_api(torch: Any, step: Step | Net, form: str = "") -> Callable[[], float]:
+    """The step by PyTorch's API, in torch or in chainrule; ``form`` is "compiled" or "channels_last" or neither."""
     if isinstance(step, Net):
         model, batch = step.model(torch), step.batch(np.random.default_rng(1))
         chainrule.manual_seed(2)
@@ -105,9 +105,14 @@ def by_torch_api(torch: Any, step: Step | Net, compiled: bool = False) -> Callab
     else:
         model, batch = sequential(torch, step), step.batch()
         loss_of = partial(step_loss, torch, step, model)
-    fused = {"fused": True} if torch.__name__ == "torch" else {}
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, **fused)
+    peer = torch.__name__ == "torch"
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, **({"fused": True} if peer else {}))
     tensors = [torch.from_numpy(array) for array in batch]
+    if form == "channels_last":
+        model.to(memory_format=torch.channels_last)
+        tensors = [t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t for t in tensors]
+    if form == "compiled" and peer:
+        loss_of = torch.compile(loss_of)
 
     def train(*tensors: Any) -> Any:
         optimizer.zero_grad()
@@ -116,7 +121,7 @@ def by_torch_api(torch: Any, step: Step | Net, compiled: bool = False) -> Callab
         optimizer.step()
         return loss
 
-    run = chainrule.compile(train) if compiled else train
+    run = chainrule.compile(train) if form == "compiled" and not peer else train
     return lambda: float(run(*tensors).item())
 
 
@@ -249,15 +254,26 @@ COMPILED = "chainrule compiled"
 
 
 def contenders() -> list[str]:
-    return [*available(), COMPILED]
+    return [*available(), COMPILED, *(["torch channels_last"] if "torch" in available() else [])]
+
+
+def slow_to_begin() -> list[str]:
+    """Contenders that compile for minutes before they run: for reports, not for tests."""
+    return ["torch compiled"] if "torch" in available() else []
 
 
 def prepare(name: str, step: Step | Net) -> Callable[[], float] | None:
     """A call that trains one step in this library and returns its loss; None where it has no such step."""
-    if name in ("chainrule", COMPILED):
-        return by_torch_api(chainrule, step, name == COMPILED)
-    if name == "torch":
-        return by_torch_api(module("torch"), step)
+    library, _, form = name.partition(" ")
+    if library in ("chainrule", "torch"):
+        if form == "channels_last" and len(shape_of_inputs(step)) != 4:
+            return None
+        return by_torch_api(chainrule if library == "chainrule" else module("torch"), step, form)
     if isinstance(step, Net):
         return None
     return with_jax(step) if name == "jax" else with_numpy(step)
+
+
+def shape_of_inputs(step: Step | Net) -> tuple[int, ...]:
+    first = step.batch(np.random.default_rng(1))[0] if isinstance(step, Net) else step.batch()[0]
+    return first.shape

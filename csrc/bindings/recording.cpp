@@ -9,6 +9,7 @@
 #include "bindings/launch.h"
 #include "bindings/registry.h"
 #include "bindings/structure.h"
+#include "runtime/clock.h"
 #include "runtime/pool.h"
 
 namespace chainrule {
@@ -73,6 +74,10 @@ struct Group {
     }
   }
 };
+
+using Rows = py::array_t<i64, py::array::c_style>;
+using Values = py::array_t<double, py::array::c_style>;
+using Rates = std::vector<std::pair<py::dict, double>>;
 
 class RecordedStep {
  public:
@@ -158,10 +163,64 @@ class RecordedStep {
     return result_->make();
   }
 
+  // Steps over rows of whole arrays: `order` names the rows of one step after another. `factors` (one per step, or
+  // empty) multiplies `base`, the learning rates of these groups. Ends after the last step, or after the first that
+  // ends when `seconds` have passed; returns the number of steps. The values of a one-element result go into `losses`.
+  size_t run(const py::tuple& arrays, const Rows& order, const Values& factors, const Rates& base, Values losses,
+             double seconds) {
+    const Recording::Turn turn(recording);
+    inputs_.clear();
+    arguments_->collect(py::make_tuple(arrays, py::dict()), &inputs_);
+    const size_t steps = size_t(losses.size()), batch = size_t(order.size()) / steps;
+    const std::vector<Rate> rates = factors.size() ? rates_of(base) : std::vector<Rate>();
+    const py::array* value = result_->value();
+    double* loss = losses.mutable_data();
+    const Node* failed = nullptr;
+    size_t done = 0;
+    release_gil_and([&] {
+      for (const i64 until = now_ns() + i64(seconds * 1e9); done < steps && (done == 0 || now_ns() < until); done++) {
+        const i64* rows = order.data() + done * batch;
+        for (size_t i = 0; i < inputs_.size(); i++) {
+          const size_t row_bytes = size_t(inputs_[i].nbytes()) / size_t(inputs_[i].shape(0));
+          if (!recording.set_rows(i, inputs_[i].data(), rows, batch, row_bytes))
+            throw std::logic_error("the arrays' rows don't fill the recorded step's inputs");
+        }
+        for (const Rate& r : rates) *r.lr = r.base * factors.data()[done];
+        if ((failed = recording.replay())) return;
+        if (value)
+          loss[done] = value->itemsize() == 8 ? *static_cast<const double*>(value->data())
+                                              : double(*static_cast<const float*>(value->data()));
+      }
+    });
+    if (done)
+      for (const Effect& e : effects_) e.apply();
+    if (failed) failed->raise();
+    return done;
+  }
+
   py::object result() const { return result_->make(); }
+  bool has_value() const { return result_->value(); }
   const py::list& kept() const { return kept_; }
 
  private:
+  struct Rate {
+    double* lr;
+    double base;
+  };
+  std::vector<Rate> rates_of(const Rates& base) {
+    std::vector<Rate> rates;
+    for (const Group& g : groups_)
+      for (const auto& [options, lr] : base) {
+        if (!g.options.is(options)) continue;
+        for (size_t i = g.first; i < g.first + g.count; i++) {
+          Node& node = recording.node(i);
+          if (auto* adam = static_cast<AdamSettings*>(node.find(typeid(AdamSettings))))
+            rates.push_back({&adam->lr, lr});
+          if (auto* sgd = static_cast<SgdSettings*>(node.find(typeid(SgdSettings)))) rates.push_back({&sgd->lr, lr});
+        }
+      }
+    return rates;
+  }
   static py::array copy_of(const py::array& a) {
     const Recording::Kept kept;
     py::array made = fresh_array(a.dtype(), Shape(a.shape(), a.shape() + a.ndim()));
@@ -278,6 +337,12 @@ BINDINGS(recording) {
       .def("set_arguments", &RecordedStep::set_arguments, py::arg("arguments"), py::arg("tensor_type"))
       .def("set_result", &RecordedStep::set_result, py::arg("result"), py::arg("tensor_type"))
       .def("result", &RecordedStep::result)
+      .def("has_value", &RecordedStep::has_value)
+      .def(
+          "matches", [](RecordedStep& s, const py::tuple& args) { return s.matches(py::make_tuple(args, py::dict())); },
+          py::arg("args"))
+      .def("run", &RecordedStep::run, py::arg("arrays"), py::arg("order"), py::arg("factors"), py::arg("base"),
+           py::arg("losses"), py::arg("seconds"))
       .def("set_grad_mode", &RecordedStep::set_grad_mode, py::arg("state"))
       .def("guard", &RecordedStep::guard, py::arg("d"), py::arg("key"), py::arg("expected"), py::arg("or_missing"))
       .def("guard_length", &RecordedStep::guard_length, py::arg("container"), py::arg("length"))

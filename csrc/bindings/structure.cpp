@@ -145,6 +145,13 @@ Result::Result(py::handle x, py::handle tensor_type, const std::function<bool(co
   if (kind_ == kSame) value_ = py::reinterpret_borrow<py::object>(x);
 }
 
+const py::array* Result::value() const {
+  if (kind_ == kTensor && array_.size() == 1 && array_.dtype().kind() == 'f') return &array_;
+  for (const Result& part : parts_)
+    if (const py::array* found = part.value()) return found;
+  return nullptr;
+}
+
 py::object Result::make() const {
   switch (kind_) {
     case kTensor: {

@@ -36,6 +36,8 @@ class Result {
  public:
   Result(py::handle example, py::handle tensor_type, const std::function<bool(const void*)>& owned);
   py::object make() const;
+  // The first floating-point tensor of one element in it, which the recording owns: a loss. Null where there is none.
+  const py::array* value() const;
 
  private:
   enum Kind { kTensor, kTuple, kNamedTuple, kList, kDict, kSame };

@@ -9,8 +9,9 @@ namespace chainrule {
 namespace {
 
 constexpr size_t kCopyChunk = size_t(1) << 16;  // inputs under it are copied before the region begins
-constexpr int kSamples = 6;           // replays of each mode before one is chosen, the first of them not counted
-constexpr double kWorthTrying = 1e6;  // nanoseconds: beyond, one thread isn't tried
+constexpr int kSamples = 6;            // replays of each mode before one is chosen, the first of them not counted
+constexpr double kWorthWaiting = 0.1;  // of a replay's time, for threads that are late: without one it takes twice that
+constexpr double kWorthTrying = 1e6;   // nanoseconds: beyond, one thread isn't tried
 
 thread_local Recording* t_recording = nullptr;
 thread_local bool t_paused = false;
@@ -77,7 +78,7 @@ void Recording::know(const void* begin, const void* end) {
 }
 
 void Recording::add_input(void* buffer, size_t bytes) {
-  inputs_.push_back({static_cast<char*>(buffer), bytes, nullptr, true});
+  inputs_.push_back({static_cast<char*>(buffer), bytes, {nullptr, nullptr, 0}, true});
 }
 
 void Recording::add_constant(void* block, size_t bytes) {
@@ -166,6 +167,7 @@ void Recording::plan() {
   const bool alone =
       threads_ == 1 || std::all_of(places_.begin(), places_.end(), [](const Place& p) { return p.node->serial; });
   mode_ = alone ? kSerial : cost > kWorthTrying * threads_ ? kParallel : kUndecided;
+  both_ = mode_ == kUndecided;
 }
 
 // Large inputs are copied by all threads, but for those that a check reads before. Constants that nothing writes need
@@ -199,17 +201,37 @@ void Recording::link_keys() {
   }
 }
 
+bool Recording::set_rows(size_t i, const void* table, const i64* rows, size_t count, size_t row_bytes) {
+  inputs_[i].source = {table, rows, row_bytes};
+  return count * row_bytes == inputs_[i].bytes;
+}
+
+size_t Recording::Input::chunk() const {
+  if (!source.rows || source.row_bytes == 0) return kCopyChunk;
+  return std::max<size_t>(kCopyChunk / source.row_bytes, 1) * source.row_bytes;
+}
+
+void Recording::Input::fill(size_t begin, size_t end) const {
+  const char* from = static_cast<const char*>(source.from);
+  if (!source.rows) {
+    std::memcpy(buffer + begin, from + begin, end - begin);
+    return;
+  }
+  for (size_t at = begin; at < end; at += source.row_bytes)
+    std::memcpy(buffer + at, from + size_t(source.rows[at / source.row_bytes]) * source.row_bytes, source.row_bytes);
+}
+
 void Recording::copy_inputs(Team& team) {
   bool any = false;
   for (const Input& in : inputs_) {
     if (in.early) continue;
     any = true;
-    const i64 chunks = i64((in.bytes + kCopyChunk - 1) / kCopyChunk);
+    const size_t size = in.chunk();
+    const i64 chunks = i64((in.bytes + size - 1) / size);
     team.next_loop();
     for (i64 chunk; team.take(chunks, &chunk);) {
-      const size_t begin = size_t(chunk) * kCopyChunk;
-      std::memcpy(in.buffer + begin, static_cast<const char*>(in.source) + begin,
-                  std::min(kCopyChunk, in.bytes - begin));
+      const size_t begin = size_t(chunk) * size;
+      in.fill(begin, std::min(begin + size, in.bytes));
     }
   }
   if (any) team.barrier();
@@ -240,7 +262,14 @@ void Recording::run(Team& team) {
   }
 }
 
+// A choice that was made while another program took a core would last forever: so it is made again after 64 replays,
+// after 128, and so on.
 Recording::Mode Recording::choose() {
+  if (both_ && ++replays_ == again_at_) {
+    again_at_ *= 2;
+    mode_ = kUndecided;
+    samples_[0] = samples_[1] = 0;
+  }
   if (mode_ != kUndecided) return mode_;
   return samples_[0] <= samples_[1] ? kSerial : kParallel;
 }
@@ -257,7 +286,7 @@ void Recording::learn(Mode mode, double nanoseconds) {
 
 const Node* Recording::replay() {
   for (const Input& in : inputs_)
-    if (in.early) std::memcpy(in.buffer, in.source, in.bytes);
+    if (in.early) in.fill(0, in.bytes);
   for (const Node* check : first_)
     if (!check->passes()) return check;
   for (const Constant& c : constants_)
@@ -271,9 +300,9 @@ const Node* Recording::replay() {
   const bool learning = samples_[mode == kParallel] < kSamples;
   timing_ = learning;
   const i64 start = learning ? now_ns() : 0;
-  run_region(
-      mode == kParallel ? threads_ : 1,
-      {[](void* self, Team& team) { static_cast<Recording*>(self)->run(team); }, this, false, Joining::at_start});
+  run_region(mode == kParallel ? threads_ : 1,
+             {[](void* self, Team& team) { static_cast<Recording*>(self)->run(team); }, this, false, Joining::at_start,
+              i64(expected_ * kWorthWaiting)});
   if (learning) learn(mode, double(now_ns() - start));
   return failed_.load();
 }

@@ -64,7 +64,11 @@ class Recording {
   bool owns(const void* address) const;
 
   // Afterwards.
-  void set_input(size_t i, const void* source) { inputs_[i].source = source; }
+  void set_input(size_t i, const void* source) { inputs_[i].source = {source, nullptr, 0}; }
+  // The input is made of these rows of `table`, of row_bytes each; false where that many don't fill it.
+  bool set_rows(size_t i, const void* table, const i64* rows, size_t count, size_t row_bytes);
+  size_t inputs() const { return inputs_.size(); }
+  Node& node(size_t i) { return *nodes_[i]; }
   // Copies the inputs, checks, draws the keys, runs. Returns the check that failed, if one did: the step was then not
   // run, or ended there.
   const Node* replay();
@@ -96,11 +100,19 @@ class Recording {
 
  private:
   enum Mode { kUndecided, kSerial, kParallel };
+  static constexpr i64 kFirstTrial = 64;
+  struct Source {
+    const void* from;
+    const i64* rows;  // null: the input as it lies there
+    size_t row_bytes;
+  };
   struct Input {
     char* buffer;
     size_t bytes;
-    const void* source;
+    Source source;
     bool early;  // copied before the region begins
+    void fill(size_t begin, size_t end) const;
+    size_t chunk() const;  // bytes, whole rows
   };
   struct Draw {
     std::shared_ptr<Generator> generator;
@@ -139,8 +151,10 @@ class Recording {
   bool refreshing_ = false, same_ = true, ready_ = false;
 
   Mode mode_ = kUndecided;
+  bool both_ = false;  // either mode may be the better one
   int samples_[2] = {0, 0};
   double best_[2] = {0, 0};
+  i64 replays_ = 0, again_at_ = kFirstTrial;  // the modes are compared anew, ever more seldom
   double expected_ = 0;
   std::vector<double> times_;
   bool timing_ = false;

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <time.h>
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 
@@ -222,14 +223,21 @@ bool join(Call& call, int rank) {
 // A worker's life. Between two kernels of a training step lie some 10 us of Python: it waits awake for longer than
 // that.
 void serve(int rank) {
-  constexpr i64 kAwake = 200000;
+  constexpr i64 kAwake = 200000, kPatience = 20 * kMillisecond;
   Call& call = the_call();
   const FloatEnvironment fixed;
   for (u32 seen = 0;;) {
     u32 now = call.begun.now();
     for (; now == seen; now = call.begun.now()) call.begun.wait(seen, kForever, kAwake);
     seen = now;
-    if (!join(call, rank)) continue;
+    if (!join(call, rank)) {
+      // Too late for a region that is closed. Asleep when it ends, this thread would be late for the next one too.
+      const i64 until = now_ns() + kPatience;
+      while (rank < call.size.load(std::memory_order_relaxed) && call.taken.load(std::memory_order_relaxed) &&
+             call.begun.now() == seen && now_ns() < until)
+        cpu_relax();
+      continue;
+    }
     seen = call.number;  // a region that began since then, perhaps
     Team team = call.state.member(rank, call.size, call.loop_before, false);
     call.state.phase.advance();
@@ -252,7 +260,7 @@ void await(Call& call, i64 nanoseconds, Done&& done) {
 }
 
 void run_parallel(Call& call, int threads, const RegionBody& body) {
-  constexpr i64 kGrace = 100000;
+  constexpr i64 kLeastGrace = 100000;
   TeamState& state = call.state;
   state.prepare(threads);
   call.body = body;
@@ -266,7 +274,7 @@ void run_parallel(Call& call, int threads, const RegionBody& body) {
   const auto joined = [&] { return int(Members{state.members.load(std::memory_order_acquire)}.joined()); };
   const auto close = [&] { state.members.fetch_and(~Members::kOpen, std::memory_order_acq_rel); };
   if (body.joining == Joining::at_start) {
-    await(call, kGrace, [&] { return joined() == threads; });
+    await(call, std::max(kLeastGrace, body.grace), [&] { return joined() == threads; });
     close();
   }
   {

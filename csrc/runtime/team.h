@@ -67,6 +67,7 @@ struct RegionBody {
   void* closure;
   bool interruptible;
   Joining joining = Joining::any_time;
+  i64 grace = 0;  // nanoseconds that it waits for threads that are late, if they join at the start; 100 us at least
 };
 bool run_region(int threads, const RegionBody& body);
 
