@@ -68,9 +68,14 @@ PRODUCTS = [
     (64, 64, 64),
     (128, 128, 128),
     (100, 300, 300),
-    (128, 784, 512),
+    (32, 784, 128),
     (1, 512, 512),
+    (256, 256, 256),
     (512, 512, 512),
+    (1024, 1024, 1024),
+    (2048, 2048, 2048),
+    (128, 784, 512),
+    (512, 128, 512),
     (1024, 768, 3072),
     (64, 4096, 1000),
 ]
@@ -111,8 +116,23 @@ def products() -> list[Case]:
                 },
                 flops=2 * work,
             ),
+            Case(
+                "linear_backward",
+                f"{label}, relu: dx, dw, db",
+                shaped((m, n), (m, k), (n, k), "relu", (m, n)),
+                peers={
+                    "numpy": lambda dy, x, w, _, y: after_relu(dy * (y > 0), x, w),
+                    "torch": lambda t, dy, x, w, _, y: after_relu(t.ops.aten.threshold_backward(dy, y, 0), x, w),
+                    "jax": lambda j, dy, x, w, _, y: after_relu(dy * (y > 0), x, w),
+                },
+                flops=2 * work,
+            ),
         ]
     return found
+
+
+def after_relu(dz: Any, x: Any, w: Any) -> tuple[Any, Any, Any]:
+    return dz @ w, dz.T @ x, dz.sum(0)
 
 
 def reductions() -> list[Case]:

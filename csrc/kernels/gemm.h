@@ -103,6 +103,11 @@ CHAINRULE_INLINE void multiply_part(T* c, i64 ldc, bool add, Part at, i64 begin,
       thin_product(c, ldc, add, at.rows, at.columns, a.data + at.row * a.ld, a.ld, b, at.column, begin, end);
       return finish(c, at.row, at.rows);
     }
+  if constexpr (kShallow<A, B>)
+    if (end - begin <= kShallowTerms) {
+      shallow_product(c, ldc, add, at.rows, at.columns, a, at.row, b, at.column, begin, end);
+      return finish(c, at.row, at.rows);
+    }
   constexpr i64 kMostPanels = ceil_div(kMostColumns, kPanel<T>);
   const i64 tiles = ceil_div(at.rows, i64(kTileRows)), panels = ceil_div(at.columns, kPanel<T>);
   for (i64 k = begin; k < end; k += kBlockK, add = true) {

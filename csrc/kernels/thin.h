@@ -2,6 +2,9 @@
 // so packing it would cost more than multiplying. B is read once, where it lies: along its rows, or, where it lies
 // transposed, in squares that are turned in registers.
 //
+// And products of few terms, k <= kShallowTerms, as the weight gradient of a batch of one: writing C is what costs, so
+// it is written row by row, from A and B where they lie.
+//
 // The sums are those of microkernel.h: a chain per block of kBlockK terms, the blocks in ascending order.
 #pragma once
 #include "sources.h"
@@ -16,6 +19,15 @@ template <class T>
 constexpr bool kThin<PlainRows<T>, PlainColumns<T>> = true;
 template <class T>
 constexpr bool kThin<PlainRows<T>, TransposedColumns<T>> = true;
+
+constexpr i64 kShallowTerms = 4;
+
+template <class A, class B>
+constexpr bool kShallow = false;
+template <class T>
+constexpr bool kShallow<PlainRows<T>, PlainColumns<T>> = true;
+template <class T>
+constexpr bool kShallow<TransposedRows<T>, PlainColumns<T>> = true;
 
 template <class T>
 CHAINRULE_INLINE void put_sum(T* c, bool add, vec<T> sum, i64 lanes) {
@@ -100,6 +112,47 @@ CHAINRULE_INLINE void thin_product(T* c, i64 ldc, bool add, i64 rows, i64 column
     if (rows < Rows) return thin_product<T, B, Rows - 1>(c, ldc, add, rows, columns, a, lda, b, column, begin, end);
   for (i64 k = begin; k < end; k += kBlockK, add = true)
     thin_columns<Rows>(c, ldc, add, columns, a + k, lda, b, column, k, at_most(kBlockK, end - k));
+}
+
+template <class T>
+CHAINRULE_INLINE T element(const PlainRows<T>& a, i64 i, i64 k) {
+  return a.data[i * a.ld + k];
+}
+template <class T>
+CHAINRULE_INLINE T element(const TransposedRows<T>& a, i64 i, i64 k) {
+  return a.data[k * a.ld + i];
+}
+
+// c = or += the product of A's rows [row, row + rows) and B's columns [column, column + columns) over Terms values of k
+// from `begin` on.
+template <int Terms, class T, class A>
+CHAINRULE_INLINE void shallow_rows(T* c, i64 ldc, bool add, i64 rows, i64 columns, const A& a, i64 row,
+                                   const PlainColumns<T>& b, i64 column, i64 begin) {
+  constexpr i64 size = vec<T>::size;
+  const T* const first = b.data + begin * b.ld + column;
+  for (i64 r = 0; r < rows; r++, c += ldc) {
+    vec<T> x[Terms];
+#pragma GCC unroll 4
+    for (int t = 0; t < Terms; t++) x[t] = vec<T>(element(a, row + r, begin + t));
+    const auto sum_at = [&](i64 j, i64 lanes) {
+      vec<T> sum(0);
+#pragma GCC unroll 4
+      for (int t = 0; t < Terms; t++) sum = fma(x[t], load(first + t * b.ld + j, lanes), sum);
+      put_sum(c + j, add, sum, lanes);
+    };
+    i64 j = 0;
+    for (; j + size <= columns; j += size) sum_at(j, size);
+    if (j < columns) sum_at(j, columns - j);
+  }
+}
+
+template <class T, class A, int Terms = int(kShallowTerms)>
+CHAINRULE_INLINE void shallow_product(T* c, i64 ldc, bool add, i64 rows, i64 columns, const A& a, i64 row,
+                                      const PlainColumns<T>& b, i64 column, i64 begin, i64 end) {
+  if constexpr (Terms > 1)
+    if (end - begin < Terms)
+      return shallow_product<T, A, Terms - 1>(c, ldc, add, rows, columns, a, row, b, column, begin, end);
+  shallow_rows<Terms>(c, ldc, add, rows, columns, a, row, b, column, begin);
 }
 
 }  // namespace chainrule::CHAINRULE_ISA

@@ -15,4 +15,9 @@ ThreadCount default_threads();
 // and 2), rounded up. `root` is put before /proc and /sys, for tests.
 int usable_cpus(const std::string& root = "");
 
+// The CPU that the calling thread is on; -1 where that isn't known.
+int current_cpu();
+// Takes the calling thread to another of the CPUs that it may use, if it is on this one.
+void leave_cpu(int cpu);
+
 }  // namespace chainrule

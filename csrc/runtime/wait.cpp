@@ -44,13 +44,13 @@ void Phase::advance() {
 
 bool Phase::wait(u32 before, i64 nanoseconds, i64 spin) {
   for (int i = 0; i < 64; i++) {
-    if (now() != before) return true;
+    if (now() != before) return false;
     cpu_relax();
   }
   const i64 start = now_ns();
   for (i64 t = start; t - start < spin; t = now_ns())
     for (int i = 0; i < 16; i++) {
-      if (now() != before) return true;
+      if (now() != before) return false;
       cpu_relax();
     }
   sleepers_.fetch_add(1);
@@ -60,7 +60,7 @@ bool Phase::wait(u32 before, i64 nanoseconds, i64 spin) {
     sleep_on(value_, before, left);
   }
   sleepers_.fetch_sub(1);
-  return now() != before;
+  return true;
 }
 
 }  // namespace chainrule
