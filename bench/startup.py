@@ -6,6 +6,7 @@ the first step of the MNIST MLP, and the peak resident memory of training nanoGP
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -55,7 +56,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def fresh(code: str, *args: str) -> str:
-    return subprocess.run([sys.executable, "-c", code, *args], check=True, capture_output=True, text=True).stdout
+    # With compiled modules kept, as an installed wheel has them.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, "-c", code, *args]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
 
 
 def median_of(sample: Callable[[], float]) -> float:
