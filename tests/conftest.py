@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,3 +34,16 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+_begun: dict[str, dict[str, Any]] = {}
+
+
+@pytest.fixture(autouse=True)
+def numbers_that_no_other_test_moved(request: pytest.FixtureRequest) -> None:
+    """A module's own generator starts anew for each test: the same numbers in any order, on any process."""
+    for name in ("RNG", "rng"):
+        generator = getattr(request.module, name, None)
+        if isinstance(generator, np.random.Generator):
+            bits = generator.bit_generator
+            bits.state = _begun.setdefault(f"{request.module.__name__}.{name}", dict(bits.state))

@@ -39,6 +39,7 @@ def clean(signature: str) -> str:
         signature,
     )
     signature = re.sub(r"-> dict$", "-> dict[str, typing.Any]", signature)
+    signature = re.sub(r"\bdict(?=, )", "dict[typing.Any, typing.Any]", signature)
     signature = re.sub(r"-> list$", "-> list[typing.Any]", signature)
     return re.sub(
         r": (list|dict)(?=[,)= ])",

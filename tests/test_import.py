@@ -5,6 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
+import pytest
+
 import chainrule as cr
 from chainrule import _core
 
@@ -22,6 +25,16 @@ def test_parts_are_imported_when_used() -> None:
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.split() == ["chainrule.nn", "chainrule.optim", "chainrule.reference"]
     assert not hasattr(cr, "no_such_part")
+
+
+def test_functions_are_where_torch_has_them() -> None:
+    torch = pytest.importorskip("torch")
+    own = {name for name in dir(cr.ops) if not name.startswith("_") and callable(getattr(cr.ops, name))}
+    assert {name for name in own - {"lstm"} if callable(getattr(torch, name, None)) and not hasattr(cr, name)} == set()
+    methods = {name for name in dir(cr.Tensor) if not name.startswith("_") and not name.endswith("_")}
+    there = {name for name in methods if callable(getattr(torch, name, None))}
+    assert {name for name in there if not hasattr(cr, name)} == {"clamp_max", "clamp_min", "detach", "swapdims"}
+    np.testing.assert_array_equal(cr.tanh(cr.zeros(2)).numpy(), [0, 0])
 
 
 def test_facts() -> None:

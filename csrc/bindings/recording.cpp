@@ -326,6 +326,8 @@ BINDINGS(recording) {
       .def(py::init<>())
       .def("begin", [](RecordedStep& s) { s.recording.begin(); })
       .def("end", [](RecordedStep& s) { s.recording.end(); })
+      .def(
+          "set_fusing", [](RecordedStep& s, bool on) { s.recording.set_fusing(on); }, py::arg("on"))
       .def("pause", [](RecordedStep& s) { s.recording.pause(); })
       .def("resume", [](RecordedStep& s) { s.recording.resume(); })
       .def(

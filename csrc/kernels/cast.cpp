@@ -40,6 +40,16 @@ struct Convert<bool, From> {
   static CHAINRULE_INLINE bool of(From v) { return v != 0; }
 };
 
+// What x is read as: a bool is a byte of 0 or 1, but loops over bools aren't vectorised.
+template <class From>
+struct Read {
+  using type = From;
+};
+template <>
+struct Read<bool> {
+  using type = uint8_t;
+};
+
 template <class To, class From>
 CHAINRULE_INLINE void cast_rows(Team& team, To* y, const From* x, const Strided& space) {
   const i64 sx = space.stride[0][space.dims - 1];
@@ -60,7 +70,7 @@ void cast(Team& team, void* y, const void* x, const Strided& space, Dtype to, Dt
   by_dtype(to, [&](auto u) {
     using To = decltype(u);
     by_dtype(from, [&](auto v) {
-      using From = decltype(v);
+      using From = typename Read<decltype(v)>::type;
       cast_rows(team, static_cast<To*>(y), static_cast<const From*>(x), space);
     });
   });

@@ -1,12 +1,14 @@
 // Reading and writing by index along one dimension. x and y (outer, n, inner); `source` has `count` for n.
-//   index_places  y = base n + index, index counted from the end where negative (base null: 0), over a broadcasting
-//   space index_select  y[o, i, :] = x[o, index[i], :]             y (outer, count, inner), index (count,) index_copy
-//   y[o, index[i], :] = source[o, i, :]         in ascending i: of duplicates the last stays index_add     y[o,
-//   index[i], :] += source[o, i, :]        in ascending i gather        y[o, i, j] = x[o, index[o, i, j], j]        y,
-//   index (outer, count, inner) scatter       y[o, index[o, i, j], j] = source[o, i, j]   in ascending i: of duplicates
-//   the last stays scatter_add   y[o, index[o, i, j], j] += source[o, i, j]  in ascending i
-// Bindings check the indices, in a replay too. One that is out of range all the same reads zeros
-// and writes nothing.
+//
+//   index_places  y = base n + index, over a broadcasting space; base null: 0; an index < 0 counts from the end
+//   index_select  y[o, i, :] = x[o, index[i], :]
+//   index_copy    y[o, index[i], :] = source[o, i, :], in ascending i: of duplicates the last stays
+//   index_add     y[o, index[i], :] += source[o, i, :], in ascending i
+//   gather        y[o, i, j] = x[o, index[o, i, j], j]
+//   scatter       y[o, index[o, i, j], j] = source[o, i, j], in ascending i: of duplicates the last stays
+//   scatter_add   y[o, index[o, i, j], j] += source[o, i, j], in ascending i
+//
+// Bindings check the indices, in a replay too. One that is out of range all the same reads zeros and writes nothing.
 //
 // Writes that may meet belong to one chunk, which walks all of `index`: a range of y's rows (index_copy, index_add: the
 // rows are looked up once per range), a range of columns (scatter, scatter_add).
@@ -36,16 +38,38 @@ CHAINRULE_INLINE void each_write(Team& team, const i64* index, i64 outer, i64 n,
   });
 }
 
-// column(o, from, to) for ranges of columns: `inner` is cut where there are few `outer`.
+// columns(o, from, to) for ranges of columns: `inner` is cut where there are few `outer`.
 template <class F>
 CHAINRULE_INLINE void each_column(Team& team, i64 outer, i64 count, i64 inner, F&& columns) {
   const i64 width = at_least<i64>(16, at_most(inner, kFlatGrain / at_least<i64>(1, count)));
   const i64 pieces = ceil_div(inner, width);
   parallel_for(team, outer * pieces, at_least<i64>(1, kFlatGrain / at_least<i64>(1, count * at_most(width, inner))),
                [&](i64 begin, i64 end) {
-                 for (i64 c = begin; c < end; c++)
-                   columns(c / pieces, c % pieces * width, at_most(inner, (c % pieces + 1) * width));
+                 i64 o = begin / at_least<i64>(1, pieces), piece = begin - o * pieces;
+                 for (i64 c = begin; c < end; c++) {
+                   columns(o, piece * width, at_most(inner, (piece + 1) * width));
+                   if (++piece == pieces) piece = 0, o++;
+                 }
                });
+}
+
+// visit(place in y, k) for each index[k] in range, in ascending i for each o and j.
+template <class F>
+CHAINRULE_INLINE void each_place(Team& team, const i64* index, i64 outer, i64 n, i64 count, i64 inner, F&& visit) {
+  each_column(team, outer, count, inner, [&](i64 o, i64 from, i64 to) {
+    const i64 first = o * count * inner, base = o * n * inner;
+    const i64* const at = index + first;
+    if (inner == 1) {
+      for (i64 i = 0; i < count; i++)
+        if (inside(at[i], n)) visit(base + at[i], first + i);
+      return;
+    }
+    for (i64 i = 0; i < count; i++)
+      for (i64 j = from; j < to; j++) {
+        const i64 k = i * inner + j;
+        if (inside(at[k], n)) visit(base + at[k] * inner + j, first + k);
+      }
+  });
 }
 
 }  // namespace
@@ -105,14 +129,18 @@ void gather(Team& team, void* y, const void* x, const i64* index, i64 outer, i64
     using U = decltype(u);
     U* const out = static_cast<U*>(y);
     const U* const in = static_cast<const U*>(x);
+    // Where inner is 1, a run is what shares an o; else a row of y.
+    const i64 run = inner == 1 ? count : inner;
     parallel_for(team, outer * count * inner, kFlatGrain, [&](i64 begin, i64 end) {
-      i64 j = begin % inner, row = begin / inner, o = row / count;
-      for (i64 k = begin; k < end; k++) {
-        out[k] = inside(index[k], n) ? in[(o * n + index[k]) * inner + j] : U(0);
-        if (++j == inner) {
-          j = 0;
-          if (++row == (o + 1) * count) o++;
-        }
+      for (i64 k = begin, last; k < end; k = last) {
+        const i64 number = k / run, o = inner == 1 ? number : number / count;
+        last = at_most(end, (number + 1) * run);
+        const U* const from = in + o * n * inner;
+        if (inner == 1)
+          for (; k < last; k++) out[k] = inside(index[k], n) ? from[index[k]] : U(0);
+        else
+          for (i64 j = k - number * run; k < last; k++, j++)
+            out[k] = inside(index[k], n) ? from[index[k] * inner + j] : U(0);
       }
     });
   });
@@ -123,26 +151,15 @@ void scatter(Team& team, void* y, const i64* index, const void* source, i64 oute
              i64 item) {
   by_item(item, [&](auto u) {
     using U = decltype(u);
-    each_column(team, outer, count, inner, [&](i64 o, i64 from, i64 to) {
-      for (i64 i = 0; i < count; i++)
-        for (i64 j = from; j < to; j++) {
-          const i64 k = (o * count + i) * inner + j;
-          if (inside(index[k], n))
-            static_cast<U*>(y)[(o * n + index[k]) * inner + j] = static_cast<const U*>(source)[k];
-        }
-    });
+    U* const to = static_cast<U*>(y);
+    const U* const values = static_cast<const U*>(source);
+    each_place(team, index, outer, n, count, inner, [&](i64 place, i64 k) { to[place] = values[k]; });
   });
 }
 
 template <class T>
 void scatter_add(Team& team, T* y, const i64* index, const T* source, i64 outer, i64 n, i64 count, i64 inner) {
-  each_column(team, outer, count, inner, [&](i64 o, i64 from, i64 to) {
-    for (i64 i = 0; i < count; i++)
-      for (i64 j = from; j < to; j++) {
-        const i64 k = (o * count + i) * inner + j;
-        if (inside(index[k], n)) y[(o * n + index[k]) * inner + j] += source[k];
-      }
-  });
+  each_place(team, index, outer, n, count, inner, [&](i64 place, i64 k) { y[place] += source[k]; });
 }
 
 INSTANTIATE(index_places)

@@ -67,7 +67,7 @@ void* Arena::allocate(size_t wanted) {
     add_slab(pieces, bytes);
     begin = fit(pieces, bytes);
   }
-  used_[begin] = {bytes, keeping_};
+  used_[begin] = {bytes, keeping_, ++blocks_};
   holds_++;
   return begin;
 }
@@ -107,7 +107,7 @@ bool Arena::find(const void* address, Extent* extent) const {
   if (after == used_.begin()) return false;
   const auto& [begin, block] = *std::prev(after);
   if (at >= begin + block.bytes) return false;
-  *extent = {begin, begin + block.bytes};
+  *extent = {begin, begin + block.bytes, block.number};
   return true;
 }
 

@@ -29,6 +29,7 @@ class Arena {
 
   struct Extent {
     const char *begin, *end;
+    i64 number = 0;  // of the block, from 1: an address may be another block's later; 0 for memory from outside
   };
   // The block in use that holds this address: false where there is none.
   bool find(const void* address, Extent* extent) const;
@@ -40,6 +41,7 @@ class Arena {
   struct Block {
     size_t bytes;
     bool kept;
+    i64 number;
   };
   char* fit(std::map<char*, size_t>& pieces, size_t bytes);
   void add_slab(std::map<char*, size_t>& pieces, size_t bytes);
@@ -50,7 +52,7 @@ class Arena {
   std::map<char*, size_t> fresh_;  // for blocks to keep: memory that was never used
   std::map<char*, Block> used_;
   i64 total_ = 0;
-  i64 holds_ = 1;
+  i64 holds_ = 1, blocks_ = 0;
   bool closed_ = false, keeping_ = false;
 };
 

@@ -34,6 +34,7 @@ class Node {
   const void* kernel = nullptr;  // the function that runs: names it, and tells nodes apart
   double cost = 0;               // nanoseconds of one thread, as the binding estimated
   bool serial = true;            // not worth more than one thread
+  bool absorbed = false;         // another node does its work (fuse.h)
   struct Use {
     Arena::Extent extent;
     bool written;
@@ -147,6 +148,11 @@ class KernelNode final : public Node {
         },
         held_);
     return found;
+  }
+
+  template <size_t I>
+  auto& argument() {
+    return std::get<I>(held_).value;
   }
 
  private:

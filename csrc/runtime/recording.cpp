@@ -23,7 +23,24 @@ bool overlap(const Arena::Extent& a, const Arena::Extent& b) { return a.begin < 
 Recording* Recording::active() { return t_paused ? nullptr : t_recording; }
 
 Recording::Recording() : arena_(Arena::make()), threads_(num_threads()) {}
-Recording::~Recording() { arena_->drop(); }
+Recording::~Recording() {
+  for (void* block : added_) arena_->release(block);
+  arena_->drop();
+}
+
+bool Recording::outlives(const Arena::Extent& block) const {
+  Arena::Extent now;
+  return block.number == 0 || (arena_->find(block.begin, &now) && now.number == block.number);
+}
+
+// Memory that no node has used: what is free now served some of them.
+Arena::Extent Recording::add_block(size_t bytes) {
+  arena_->keep(true);
+  added_.push_back(arena_->allocate(bytes));
+  arena_->keep(false);
+  const char* begin = static_cast<const char*>(added_.back());
+  return {begin, begin + bytes};
+}
 
 void Recording::begin() {
   t_recording = this;
@@ -37,6 +54,7 @@ void Recording::end() {
   t_paused = false;
   arena_->close();
   if (!ready_) {
+    if (fusing_) fuse_activations(nodes_, *this);
     plan();
     plan_inputs();
     link_keys();
@@ -141,6 +159,7 @@ void Recording::plan() {
   };
   std::vector<const Node*> since;
   for (const auto& node : nodes_) {
+    if (node->absorbed) continue;
     if (node->is_check()) {
       const bool written = std::any_of(nodes_.begin(), nodes_.end(), [&](const auto& other) {
         return !other->is_check() && conflicts(*node, *other);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/arena.h"
+#include "runtime/fuse.h"
 #include "runtime/node.h"
 #include "runtime/random.h"
 
@@ -18,10 +19,10 @@ struct RecordingError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-class Recording {
+class Recording : private PassMemory {
  public:
   Recording();
-  ~Recording();
+  ~Recording() override;
   Recording(const Recording&) = delete;
   Recording& operator=(const Recording&) = delete;
 
@@ -31,6 +32,8 @@ class Recording {
   // From begin() to end() this thread's launches and blocks are the recording's.
   void begin();
   void end();
+  // Before end(): whether nodes may be merged (fuse.h).
+  void set_fusing(bool on) { fusing_ = on; }
   // What happens while paused belongs to no recording.
   void pause();
   void resume();
@@ -99,6 +102,9 @@ class Recording {
   bool in_parallel() const { return mode_ == kParallel; }
 
  private:
+  bool outlives(const Arena::Extent& block) const override;
+  Arena::Extent add_block(size_t bytes) override;
+
   enum Mode { kUndecided, kSerial, kParallel };
   static constexpr i64 kFirstTrial = 64;
   struct Source {
@@ -139,6 +145,7 @@ class Recording {
   void learn(Mode mode, double nanoseconds);
 
   Arena* arena_;
+  std::vector<void*> added_;  // by passes
   int threads_;
   std::map<const char*, const char*> outside_;
   std::vector<std::unique_ptr<Node>> nodes_;
@@ -148,7 +155,7 @@ class Recording {
   std::vector<Draw> draws_;
   std::vector<Constant> constants_;
   size_t refresh_at_ = 0, refresh_end_ = 0;
-  bool refreshing_ = false, same_ = true, ready_ = false;
+  bool refreshing_ = false, same_ = true, ready_ = false, fusing_ = true;
 
   Mode mode_ = kUndecided;
   bool both_ = false;  // either mode may be the better one

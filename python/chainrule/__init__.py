@@ -22,6 +22,7 @@ from chainrule.autograd import (
 )
 from chainrule.creation import *  # noqa: F403
 from chainrule.dtypes import *  # noqa: F403
+from chainrule.ops.activation import relu, sigmoid, tanh
 from chainrule.ops.comparison import *  # noqa: F403
 from chainrule.ops.conv import *  # noqa: F403
 from chainrule.ops.elementwise import *  # noqa: F403
@@ -35,6 +36,7 @@ from chainrule.ops.pool import *  # noqa: F403
 from chainrule.ops.random import *  # noqa: F403
 from chainrule.ops.reduce import *  # noqa: F403
 from chainrule.ops.softmax import *  # noqa: F403
+from chainrule.ops.unary import *  # noqa: F403
 from chainrule.ops.view import *  # noqa: F403
 from chainrule.random import Generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from chainrule.serialization import load, save

@@ -12,6 +12,7 @@ __all__ = [
     "check_device",
     "device",
     "double",
+    "dtype",
     "finfo",
     "float",
     "float16",
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 DType = np.dtype[Any]
+dtype = np.dtype
 
 float32: DType = np.dtype(np.float32)
 float64: DType = np.dtype(np.float64)

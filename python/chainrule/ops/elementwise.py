@@ -287,7 +287,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     with np.errstate(all="ignore"):
         quotient = np.floor_divide(a._array, np.asarray(raw(b), a._array.dtype))
         exact = np.asarray(a._array / np.asarray(raw(b), a._array.dtype))
-    return ops.flat(wrap(np.where(np.isfinite(exact), quotient, exact)), a, b)
+    return ops.unary.flat(wrap(np.where(np.isfinite(exact), quotient, exact)), a, b)
 
 
 def floor_divide(input: Any, other: Any) -> Tensor:

@@ -25,7 +25,6 @@ __all__ = [
     "erfc",
     "exp",
     "expm1",
-    "flat",
     "log",
     "log1p",
     "log2",

@@ -25,6 +25,7 @@ __all__ = [
     "flatten",
     "movedim",
     "narrow",
+    "numel",
     "permute",
     "ravel",
     "reshape",
@@ -340,6 +341,11 @@ def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
     except ValueError:
         raise RuntimeError(f"broadcast_tensors: shapes {[list(x.shape) for x in tensors]} don't broadcast") from None
     return tuple(broadcast_to(x, shape) for x in tensors)
+
+
+def numel(input: Tensor) -> int:
+    """The number of elements."""
+    return input._array.size
 
 
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:

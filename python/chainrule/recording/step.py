@@ -32,12 +32,13 @@ _THRASH = 8  # so many recordings in a row, without a replay between them, are w
 class CompiledStep:
     """What :func:`compile` returns: call it like the function."""
 
-    def __init__(self, function: Callable[..., Any], cache_size: int = 8) -> None:
+    def __init__(self, function: Callable[..., Any], cache_size: int = 8, fuse: bool = True) -> None:
         if cache_size < 1:
             raise ValueError(f"compile: argument 'cache_size' is {cache_size}, want 1 or more")
         functools.update_wrapper(self, function)
         self._function = function
         self._cache_size = cache_size
+        self._fuse = fuse
         self._steps: list[Any] = []  # most recent first
         self._recorded = 0
         self._warned = False
@@ -50,7 +51,7 @@ class CompiledStep:
         """As a method: one compiled step per instance."""
         if instance is None:
             return self
-        bound = CompiledStep(self._function.__get__(instance, owner), self._cache_size)
+        bound = CompiledStep(self._function.__get__(instance, owner), self._cache_size, self._fuse)
         name = getattr(self._function, "__name__", "step")
         object.__setattr__(instance, name, bound)
         return bound
@@ -60,6 +61,7 @@ class CompiledStep:
             return self._function(*args, **kwargs)
         self._make_room()
         recorder = Recorder()
+        recorder.core.set_fusing(self._fuse)
         try:
             with watching():
                 result = _record(recorder, self._function, args, kwargs)
@@ -211,16 +213,19 @@ def _place(trace: TracebackType | None) -> str:
 
 
 @overload
-def compile(function: Callable[..., Any], *, cache_size: int = 8) -> CompiledStep: ...
+def compile(function: Callable[..., Any], *, cache_size: int = 8, fuse: bool = True) -> CompiledStep: ...
 @overload
-def compile(*, cache_size: int = 8) -> Callable[[Callable[..., Any]], CompiledStep]: ...
-def compile(function: Callable[..., Any] | None = None, *, cache_size: int = 8) -> Any:
+def compile(*, cache_size: int = 8, fuse: bool = True) -> Callable[[Callable[..., Any]], CompiledStep]: ...
+def compile(function: Callable[..., Any] | None = None, *, cache_size: int = 8, fuse: bool = True) -> Any:
     """Makes a step that costs one call: the first call of each kind runs ``function`` and records its kernels; later
     calls copy the arguments into the recorded buffers and replay the list, with the same bits.
 
     A call is of the same kind if its tensors have the same shapes and dtypes, other arguments are equal, and what the
     step read is as it was: the modules' attributes (training mode, options, children), the parameters' memory, grad
     mode, the number of threads. Otherwise it is recorded anew; ``cache_size`` recordings are kept.
+
+    Kernels of the list are merged where another can do their work along with its own, with the same bits (an
+    activation behind a linear layer or a convolution); ``fuse`` False leaves the list as the step made it.
 
     A step may compute, call ``backward``, clip gradients and call an optimizer's ``step``. Learning rates and other
     options of ``param_groups`` are read on every call, and random numbers are drawn anew. What it can't do raises
@@ -231,5 +236,5 @@ def compile(function: Callable[..., Any] | None = None, *, cache_size: int = 8) 
     them, so clone() what must stay.
     """
     if function is None:
-        return lambda f: CompiledStep(f, cache_size)
-    return CompiledStep(function, cache_size)
+        return lambda f: CompiledStep(f, cache_size, fuse)
+    return CompiledStep(function, cache_size, fuse)

@@ -1,0 +1,26 @@
+// Passes over a recorded list before it is planned: nodes that others can do along with their own work are absorbed.
+// The bits stay as they are.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "runtime/node.h"
+
+namespace chainrule {
+
+using Nodes = std::vector<std::unique_ptr<Node>>;
+
+// What passes need of the recording's memory.
+class PassMemory {
+ public:
+  virtual ~PassMemory() = default;
+  virtual bool outlives(const Arena::Extent& block) const = 0;  // the recorded call: somebody may read it
+  virtual Arena::Extent add_block(size_t bytes) = 0;            // a block of its own
+};
+
+// y = f(h) behind h = linear(x) or conv2d(x): done in the product's epilogue, while the sums are in registers or the
+// cache. h itself is still written where something reads it later, which convolutions can't. Returns how many nodes
+// were absorbed.
+size_t fuse_activations(const Nodes& nodes, PassMemory& memory);
+
+}  // namespace chainrule
