@@ -50,7 +50,7 @@ struct WeightCut {
 
 template <class T>
 WeightCut weight_cut(const Conv2d& conv, const Sizes& s) {
-  constexpr i64 kPositions = 576;                         // of a block: 64 steps for each reduction of lanes
+  constexpr i64 kPositions = 2048;                        // of a block: 128 steps for each reduction of lanes
   constexpr i64 kStorage = (i64(256) << 10) / sizeof(T);  // planes in the L2 beside dy
   constexpr i64 kPartials = i64(1) << 22, kChunks = 16;
   const View v = view_of(conv.window);
