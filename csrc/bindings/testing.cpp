@@ -127,6 +127,11 @@ BINDINGS(testing) {
   m.def("testing_costs", testing_costs, py::arg("threads"), py::arg("rounds"));
   m.def("testing_pool", testing_pool, py::arg("milliseconds"));
   m.def("testing_set_loop_number", set_loop_number, py::arg("loop"));
+  m.def("testing_leave_cpu", [] {  // the calling thread's CPU before and after it left it
+    const int before = current_cpu();
+    leave_cpu(before);
+    return std::make_pair(before, current_cpu());
+  });
   m.def("testing_usable_cpus", usable_cpus, py::arg("root"));
 }
 

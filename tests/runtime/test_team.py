@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 
@@ -162,3 +163,16 @@ def test_results_do_not_depend_on_who_called_before() -> None:
     first = kernels.relu(x)
     _core.testing_team(5, 30, 100, 0)
     np.testing.assert_array_equal(kernels.relu(x), first)
+
+
+def test_a_thread_leaves_the_cpu_that_it_shares() -> None:
+    allowed = os.sched_getaffinity(0)
+    moves = [_core.testing_leave_cpu() for _ in range(5)]  # the system may take it back at once
+    assert {cpu for move in moves for cpu in move} <= allowed
+    assert any(before != after for before, after in moves) == (len(allowed) > 1)
+    assert os.sched_getaffinity(0) == allowed
+
+
+def test_a_thread_with_one_cpu_stays() -> None:
+    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\nfrom chainrule import _core\n"
+    assert output(code + "a, b = _core.testing_leave_cpu(); print(a == b)") == "True"
