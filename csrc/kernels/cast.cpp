@@ -63,10 +63,9 @@ CHAINRULE_INLINE void cast_rows(Team& team, To* y, const From* x, const Strided&
   });
 }
 
-}  // namespace
-
-template <class T>
-void cast(Team& team, void* y, const void* x, const Strided& space, Dtype to, Dtype from) {
+// Once for both columns of the table, which don't differ.
+__attribute__((noinline)) void cast_any(Team& team, void* y, const void* x, const Strided& space, Dtype to,
+                                        Dtype from) {
   by_dtype(to, [&](auto u) {
     using To = decltype(u);
     by_dtype(from, [&](auto v) {
@@ -74,6 +73,13 @@ void cast(Team& team, void* y, const void* x, const Strided& space, Dtype to, Dt
       cast_rows(team, static_cast<To*>(y), static_cast<const From*>(x), space);
     });
   });
+}
+
+}  // namespace
+
+template <class T>
+void cast(Team& team, void* y, const void* x, const Strided& space, Dtype to, Dtype from) {
+  cast_any(team, y, x, space, to, from);
 }
 
 INSTANTIATE(cast)

@@ -25,16 +25,30 @@ CHAINRULE_INLINE void compare(Team& team, bool* y, const U* a, const U* b, const
   });
 }
 
+// Once for both columns of the table, which don't differ.
+template <class F>
+__attribute__((noinline)) void compare_any(Team& team, bool* y, const void* a, const void* b, const Strided& space,
+                                           Dtype dtype, F&& f) {
+  by_dtype(dtype, [&](auto zero) {
+    using U = decltype(zero);
+    compare(team, y, static_cast<const U*>(a), static_cast<const U*>(b), space, f);
+  });
+}
+
 }  // namespace
 
 #define COMPARE(name, expression)                                                                   \
+  namespace {                                                                                       \
+  struct Test_##name {                                                                              \
+    template <class U>                                                                              \
+    CHAINRULE_INLINE bool operator()(U u, U v) const {                                              \
+      return expression;                                                                            \
+    }                                                                                               \
+  };                                                                                                \
+  }                                                                                                 \
   template <class T>                                                                                \
   void name(Team& team, bool* y, const void* a, const void* b, const Strided& space, Dtype dtype) { \
-    by_dtype(dtype, [&](auto zero) {                                                                \
-      using U = decltype(zero);                                                                     \
-      compare(team, y, static_cast<const U*>(a), static_cast<const U*>(b), space,                   \
-              [](U u, U v) { return expression; });                                                 \
-    });                                                                                             \
+    compare_any(team, y, a, b, space, dtype, Test_##name());                                        \
   }                                                                                                 \
   INSTANTIATE(name)
 COMPARE(eq, u == v)
