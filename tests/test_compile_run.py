@@ -242,3 +242,9 @@ def test_a_million_replays_leak_nothing() -> None:
     assert after["allocated_bytes"] == before["allocated_bytes"]
     assert after["allocations"] - before["allocations"] < 3000  # the orders of 1000 epochs, not the steps
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used < 8192  # kB
+
+
+def test_a_run_inside_of_a_compiled_step_is_refused() -> None:
+    inner = cr.compile(lambda x: x * 2)
+    with pytest.raises(cr.RecordingError, match="run of a compiled step"):
+        cr.compile(lambda x: inner.run(x, batch_size=1))(cr.ones(2))

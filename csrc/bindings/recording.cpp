@@ -199,7 +199,6 @@ class RecordedStep {
   }
 
   py::object result() const { return result_->make(); }
-  bool has_value() const { return result_->value(); }
   const py::list& kept() const { return kept_; }
 
  private:
@@ -339,7 +338,6 @@ BINDINGS(recording) {
       .def("set_arguments", &RecordedStep::set_arguments, py::arg("arguments"), py::arg("tensor_type"))
       .def("set_result", &RecordedStep::set_result, py::arg("result"), py::arg("tensor_type"))
       .def("result", &RecordedStep::result)
-      .def("has_value", &RecordedStep::has_value)
       .def(
           "matches", [](RecordedStep& s, const py::tuple& args) { return s.matches(py::make_tuple(args, py::dict())); },
           py::arg("args"))

@@ -146,7 +146,7 @@ Result::Result(py::handle x, py::handle tensor_type, const std::function<bool(co
 }
 
 const py::array* Result::value() const {
-  if (kind_ == kTensor && array_.size() == 1 && array_.dtype().kind() == 'f') return &array_;
+  if (kind_ == kTensor && array_.size() == 1 && array_.dtype().kind() == 'f' && array_.itemsize() >= 4) return &array_;
   for (const Result& part : parts_)
     if (const py::array* found = part.value()) return found;
   return nullptr;

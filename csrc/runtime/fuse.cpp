@@ -135,8 +135,9 @@ bool fuse_at(const Nodes& nodes, size_t i, PassMemory& memory) {
   if (!behind) return false;
   const bool lives = a.y != h && lives_on(nodes, i, behind, h, memory);
   if (lives && !product.z) return false;
-  std::vector<Node::Use> known = node.uses;
-  known.insert(known.end(), behind->uses.begin(), behind->uses.end());
+  // The result's block comes first: the scratch that lay there had other bounds.
+  std::vector<Node::Use> known = behind->uses;
+  known.insert(known.end(), node.uses.begin(), node.uses.end());
   if (scratch && overlap(*extent_of(node.uses, scratch), *extent_of(behind->uses, a.y))) {
     const Arena::Extent old = *extent_of(node.uses, scratch);
     known.push_back({memory.add_block(size_t(old.end - old.begin)), true});
@@ -153,11 +154,9 @@ bool fuse_at(const Nodes& nodes, size_t i, PassMemory& memory) {
 
 }  // namespace
 
-size_t fuse_activations(const Nodes& nodes, PassMemory& memory) {
-  size_t count = 0;
+void fuse_activations(const Nodes& nodes, PassMemory& memory) {
   for (size_t i = 0; i < nodes.size(); i++)
-    if (!nodes[i]->absorbed && (fuse_at<float>(nodes, i, memory) || fuse_at<double>(nodes, i, memory))) count++;
-  return count;
+    if (!nodes[i]->absorbed && !fuse_at<float>(nodes, i, memory)) fuse_at<double>(nodes, i, memory);
 }
 
 }  // namespace chainrule

@@ -19,8 +19,7 @@ class PassMemory {
 };
 
 // y = f(h) behind h = linear(x) or conv2d(x): done in the product's epilogue, while the sums are in registers or the
-// cache. h itself is still written where something reads it later, which convolutions can't. Returns how many nodes
-// were absorbed.
-size_t fuse_activations(const Nodes& nodes, PassMemory& memory);
+// cache. h itself is still written where something reads it later, which convolutions can't.
+void fuse_activations(const Nodes& nodes, PassMemory& memory);
 
 }  // namespace chainrule

@@ -70,7 +70,6 @@ class Recording : private PassMemory {
   void set_input(size_t i, const void* source) { inputs_[i].source = {source, nullptr, 0}; }
   // The input is made of these rows of `table`, of row_bytes each; false where that many don't fill it.
   bool set_rows(size_t i, const void* table, const i64* rows, size_t count, size_t row_bytes);
-  size_t inputs() const { return inputs_.size(); }
   Node& node(size_t i) { return *nodes_[i]; }
   // Copies the inputs, checks, draws the keys, runs. Returns the check that failed, if one did: the step was then not
   // run, or ended there.

@@ -1,4 +1,4 @@
-"""Training over arrays in memory: ``step.run``, whose loop over the batches is C++."""
+"""Training over arrays in memory: the method ``run`` of a compiled step, whose loop over the batches is C++."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from chainrule.optim import Optimizer
 from chainrule.random import Generator
+from chainrule.recording.state import refuse
 from chainrule.tensor import Tensor, wrap
 from chainrule.utils.data import RandomSampler, SequentialSampler
 
@@ -85,7 +86,7 @@ class _Data:
 
 def run(
     step: CompiledStep,
-    given: tuple[Any, ...],
+    *arrays: Any,
     batch_size: int,
     epochs: int = 1,
     shuffle: bool = True,
@@ -96,11 +97,29 @@ def run(
     callback: Callable[[Progress], Any] | None = None,
     report_every: float | None = None,
 ) -> Array:
-    """What :meth:`CompiledStep.run` documents."""
+    """Trains over arrays in memory: calls the step on batch after batch, without Python between them.
+
+    ``arrays``: tensors or NumPy arrays with the samples along the first dimension; the step gets ``batch_size``
+    rows of each. The bits are those of a loop over ``DataLoader(TensorDataset(*arrays), batch_size, shuffle,
+    drop_last=drop_last, generator=generator)`` that calls the step. A last, smaller batch is a recording of its
+    own.
+
+    ``lr_lambda(i)`` is what the learning rates of ``optimizer``'s groups are multiplied with in step i of this run,
+    from 0, as in ``torch.optim.lr_scheduler.LambdaLR``; it is asked for all steps before the first. The groups'
+    ``lr`` is afterwards what the last step used.
+
+    ``callback(progress)`` is called after each epoch, and every ``report_every`` seconds where that is given, with
+    a :class:`Progress`; it may change options and modes, and ends the run by returning True. Ctrl-C ends it too,
+    within 0.1 seconds or when the present step is done: parameters are then as that step left them.
+
+    Returns the steps' losses (float64): the first floating-point tensor of one element in the step's result, NaN
+    where there is none. Raises ValueError for arrays of different lengths.
+    """
+    refuse("run of a compiled step")
     for name, value in (("batch_size", batch_size), ("epochs", epochs)):
         if value < 1:
             raise ValueError(f"run: argument {name!r} is {value}, want 1 or more")
-    data = _Data(given)
+    data = _Data(arrays)
     sampler = RandomSampler(range(data.size), generator=generator) if shuffle else SequentialSampler(range(data.size))
     full, rest = divmod(data.size, batch_size)
     per_epoch = full + (rest > 0 and not drop_last)

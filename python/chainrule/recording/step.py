@@ -15,8 +15,6 @@ import numpy as np
 import chainrule
 from chainrule import _core
 from chainrule.autograd.grad_mode import state as grad_state
-from chainrule.optim import Optimizer
-from chainrule.random import Generator
 from chainrule.recording.recorder import Recorder
 from chainrule.recording.run import Progress, run
 from chainrule.recording.state import RecordingError, current
@@ -83,50 +81,7 @@ class CompiledStep:
                 stacklevel=4,
             )
 
-    def run(
-        self,
-        *arrays: Any,
-        batch_size: int,
-        epochs: int = 1,
-        shuffle: bool = True,
-        drop_last: bool = False,
-        generator: Generator | None = None,
-        optimizer: Optimizer | None = None,
-        lr_lambda: Callable[[int], float] | None = None,
-        callback: Callable[[Progress], Any] | None = None,
-        report_every: float | None = None,
-    ) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Trains over arrays in memory: calls the step on batch after batch, without Python between them.
-
-        ``arrays``: tensors or NumPy arrays with the samples along the first dimension; the step gets ``batch_size``
-        rows of each. The bits are those of a loop over ``DataLoader(TensorDataset(*arrays), batch_size, shuffle,
-        drop_last=drop_last, generator=generator)`` that calls the step. A last, smaller batch is a recording of its
-        own.
-
-        ``lr_lambda(i)`` is what the learning rates of ``optimizer``'s groups are multiplied with in step i of this run,
-        from 0, as in ``torch.optim.lr_scheduler.LambdaLR``; it is asked for all steps before the first. The groups'
-        ``lr`` is afterwards what the last step used.
-
-        ``callback(progress)`` is called after each epoch, and every ``report_every`` seconds where that is given, with
-        a :class:`Progress`; it may change options and modes, and ends the run by returning True. Ctrl-C ends it too,
-        within 0.1 seconds or when the present step is done: parameters are then as that step left them.
-
-        Returns the steps' losses (float64): the first floating-point tensor of one element in the step's result, NaN
-        where there is none. Raises ValueError for arrays of different lengths.
-        """
-        return run(
-            self,
-            arrays,
-            batch_size,
-            epochs,
-            shuffle,
-            drop_last,
-            generator,
-            optimizer,
-            lr_lambda,
-            callback,
-            report_every,
-        )
+    run = run
 
     def latest(self) -> Any:
         """The recording that the last call made or replayed."""
