@@ -1,6 +1,9 @@
 #include "bindings/check.h"
 
-#include "runtime/recording.h"
+#include <algorithm>
+#include <atomic>
+
+#include "bindings/launch.h"
 
 namespace chainrule {
 namespace {
@@ -9,9 +12,16 @@ class RangeCheck final : public Node {
  public:
   RangeCheck(const Input<i64>& values, i64 low, i64 high, std::optional<i64> except, std::function<void(i64)> refuse)
       : data_(values.data), size_(values.size), low_(low), high_(high), except_(except), refuse_(std::move(refuse)) {}
+  // The same by a team, where the values are many.
+  bool passes_now() const {
+    if (size_ <= kChunk) return passes();
+    Scan scan{*this};
+    chainrule::run(Work(bytes(8.0 * double(size_))), {look, &scan, true});
+    return !scan.bad;
+  }
   bool is_check() const override { return true; }
-  bool passes() const override { return first_bad() == size_; }
-  void raise() const override { refuse_(data_[first_bad()]); }
+  bool passes() const override { return first_bad(0, size_) == size_; }
+  void raise() const override { refuse_(data_[first_bad(0, size_)]); }
   void run(Team&) override {}
   std::vector<Touch> touches() const override { return {{data_, false}}; }
   std::string name() const override { return "check_range"; }
@@ -20,10 +30,23 @@ class RangeCheck final : public Node {
   }
 
  private:
-  i64 first_bad() const {
-    for (i64 i = 0; i < size_; i++)
-      if ((data_[i] < low_ || data_[i] >= high_) && !(except_ && data_[i] == *except_)) return i;
-    return size_;
+  static constexpr i64 kChunk = 32768;
+  struct Scan {
+    const RangeCheck& check;
+    std::atomic<bool> bad{false};
+  };
+  static void look(void* closure, Team& team) {
+    Scan& scan = *static_cast<Scan*>(closure);
+    const i64 size = scan.check.size_;
+    team.next_loop();
+    for (i64 c; team.take((size + kChunk - 1) / kChunk, &c);) {
+      const i64 end = std::min(size, (c + 1) * kChunk);
+      if (scan.check.first_bad(c * kChunk, end) < end) scan.bad.store(true, std::memory_order_relaxed);
+    }
+  }
+  i64 first_bad(i64 begin, i64 end) const {
+    if (low_ >= high_ && !except_) return begin;
+    return kernels<float>().first_outside(data_, begin, end, low_, high_, except_.value_or(low_));
   }
   const i64* data_;
   i64 size_, low_, high_;
@@ -54,7 +77,7 @@ class FlagCheck final : public Node {
 void check_range(const Input<i64>& values, i64 low, i64 high, std::optional<i64> except,
                  std::function<void(i64)> refuse) {
   auto check = std::make_unique<RangeCheck>(values, low, high, except, std::move(refuse));
-  if (!check->passes()) check->raise();
+  if (!check->passes_now()) check->raise();
   Recording* recording = Recording::active();
   if (recording && values.size > 0) recording->add(std::move(check));
 }

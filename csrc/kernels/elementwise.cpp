@@ -51,16 +51,35 @@ BINARY(pow, pow(u, v))
 BINARY(sub, u - v)
 #undef BINARY
 
+// Plain loops, which compilers turn into vectors; those over bools they don't.
+template <class T>
+CHAINRULE_INLINE void choose(T* y, const bool* condition, const T* a, const T* b, i64 stride_b, i64 n) {
+  const uint8_t* const c = reinterpret_cast<const uint8_t*>(condition);
+  const T rest = *b;
+  if (stride_b == 1)
+    for (i64 i = 0; i < n; i++) {
+      const T u = a[i], v = b[i];
+      y[i] = c[i] ? u : v;
+    }
+  else
+    for (i64 i = 0; i < n; i++) {
+      const T u = a[i];
+      y[i] = c[i] ? u : rest;
+    }
+}
+
 template <class T>
 void where(Team& team, T* y, const bool* condition, const T* a, const T* b, const Strided& space) {
   const i64* stride[3] = {space.stride[0], space.stride[1], space.stride[2]};
   const int last = space.dims - 1;
   const i64 sc = stride[0][last], sa = stride[1][last], sb = stride[2][last];
   rows_of<3>(team, space, kFlatGrain, [&](i64 at, const i64* offset, i64 count) {
+    const bool* const c = condition + offset[0];
+    const T *const u = a + offset[1], *const v = b + offset[2];
+    if (sc == 1 && sa == 1 && sb <= 1 && sb >= 0) return choose(y + at, c, u, v, sb, count);
     each_vec<T>(count, [&](i64 i, i64 lanes) {
-      const mask<T> m = load_mask<T>(condition + offset[0], sc, i, lanes);
-      const vec<T> u = load_run(a + offset[1], sa, i, lanes), v = load_run(b + offset[2], sb, i, lanes);
-      store(y + at + i, select<T>(m, u, v), lanes);
+      store(y + at + i, select<T>(load_mask<T>(c, sc, i, lanes), load_run(u, sa, i, lanes), load_run(v, sb, i, lanes)),
+            lanes);
     });
   });
 }

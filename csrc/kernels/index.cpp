@@ -74,6 +74,24 @@ CHAINRULE_INLINE void each_place(Team& team, const i64* index, i64 outer, i64 n,
 
 }  // namespace
 
+// Below `low`, v - low is negative, above `high` high - 1 - v; where one of them wraps around, the other is negative.
+template <class T>
+i64 first_outside(const i64* values, i64 begin, i64 end, i64 low, i64 high, i64 except) {
+  constexpr i64 kBlock = 256;
+  for (i64 from = begin; from < end; from += kBlock) {
+    const i64 to = at_most(end, from + kBlock);
+    u64 outside = 0;
+    for (i64 i = from; i < to; i++) {
+      const u64 v = u64(values[i]);
+      outside |= v == u64(except) ? 0 : (v - u64(low)) | (u64(high) - 1 - v);
+    }
+    if (i64(outside) >= 0) continue;
+    for (i64 i = from; i < to; i++)
+      if (values[i] != except && (values[i] < low || values[i] >= high)) return i;
+  }
+  return end;
+}
+
 template <class T>
 void index_places(Team& team, i64* y, const i64* base, const i64* index, const Strided& space, i64 n) {
   const i64 sb = space.stride[0][space.dims - 1], si = space.stride[1][space.dims - 1];
@@ -129,18 +147,18 @@ void gather(Team& team, void* y, const void* x, const i64* index, i64 outer, i64
     using U = decltype(u);
     U* const out = static_cast<U*>(y);
     const U* const in = static_cast<const U*>(x);
-    // Where inner is 1, a run is what shares an o; else a row of y.
-    const i64 run = inner == 1 ? count : inner;
+    // Where inner is 1, a run is what shares an o; else a row of y, of which `rows` share one.
+    const i64 run = inner == 1 ? count : inner, rows = inner == 1 ? 1 : count;
     parallel_for(team, outer * count * inner, kFlatGrain, [&](i64 begin, i64 end) {
-      for (i64 k = begin, last; k < end; k = last) {
-        const i64 number = k / run, o = inner == 1 ? number : number / count;
-        last = at_most(end, (number + 1) * run);
+      i64 o = begin / run / rows, row = begin / run - o * rows, j = begin - begin / run * run;
+      for (i64 k = begin; k < end; j = 0) {
+        const i64 last = at_most(end, k - j + run);
         const U* const from = in + o * n * inner;
         if (inner == 1)
           for (; k < last; k++) out[k] = inside(index[k], n) ? from[index[k]] : U(0);
         else
-          for (i64 j = k - number * run; k < last; k++, j++)
-            out[k] = inside(index[k], n) ? from[index[k] * inner + j] : U(0);
+          for (; k < last; k++, j++) out[k] = inside(index[k], n) ? from[index[k] * inner + j] : U(0);
+        if (++row == rows) row = 0, o++;
       }
     });
   });
@@ -162,6 +180,7 @@ void scatter_add(Team& team, T* y, const i64* index, const T* source, i64 outer,
   each_place(team, index, outer, n, count, inner, [&](i64 place, i64 k) { y[place] += source[k]; });
 }
 
+INSTANTIATE(first_outside)
 INSTANTIATE(index_places)
 INSTANTIATE(index_select)
 INSTANTIATE(index_copy)

@@ -96,10 +96,11 @@ void dropout(Team& team, T* y, bool* mask, const T* x, const RandomKey& key, i64
 
 template <class T>
 void dropout_backward(Team& team, T* dx, const T* dy, const bool* mask, i64 n, T scale) {
+  const uint8_t* const kept = reinterpret_cast<const uint8_t*>(mask);  // loops over bools aren't vectorised
   parallel_for(team, n, kFlatGrain, [&](i64 begin, i64 end) {
     for (i64 i = begin; i < end; i++) {
       const T scaled = dy[i] * scale;
-      dx[i] = mask[i] ? scaled : T(0);
+      dx[i] = kept[i] ? scaled : T(0);
     }
   });
 }

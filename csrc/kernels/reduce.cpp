@@ -130,25 +130,27 @@ struct BestLanes {
   }
 };
 
+// The best value of all, then its first place: a row chunk is in the innermost cache for both looks.
 template <class Op, class T>
 Best<T> best_of_row(const T* x, i64 n) {
-  using I = typename int_of<T>::type;
-  constexpr int W = vec<T>::size;
-  I place[W];
-  for (int l = 0; l < W; l++) place[l] = I(l);
-  vec<I> at = load(place);
-  BestLanes<Op, T> best = {Op::identity, at};
-  each_vec<T>(0, n, [&](i64 i, auto lanes) {
-    best.offer(keep(load(x + i, lanes), lanes, T(Op::identity)), at);
-    at = at + vec<I>(I(W));
-  });
-  T value[W];
-  store(value, best.value);
-  store(place, best.index);
-  Best<T> first = {value[0], place[0]};
-  for (int l = 1; l < W; l++)
-    if (const Best<T> other = {value[l], place[l]}; wins<Op>(other, first)) first = other;
-  return first;
+  constexpr i64 W = vec<T>::size, kBlock = 4 * W;
+  const T best = reduce_row<Op, T>(n, [&](i64 i, auto lanes) { return load(x + i, lanes); });
+  const auto found = [best](vec<T> v) { return u64(bits((v == best) | (v != v))); };  // no NaN unless it is the best
+  i64 i = 0;
+  for (; i + kBlock <= n; i += kBlock) {
+    u64 block = 0;
+    for (int k = 0; k < 4; k++) block |= found(load(x + i + k * W)) << (k * W);
+    if (block) {
+      i += __builtin_ctzll(block);
+      return {x[i], i};
+    }
+  }
+  for (; i < n; i += W)  // lanes beyond the row come after its last
+    if (const u64 last = found(load(x + i, n - i))) {
+      i = at_most(n - 1, i + __builtin_ctzll(last));
+      return {x[i], i};
+    }
+  return {best, 0};  // somebody writes to x meanwhile
 }
 
 template <class Op, class T>

@@ -169,6 +169,14 @@ CHAINRULE_INLINE vec<T> select(mask<T> m, vec<T> a, vec<T> b) {
   return a;
 }
 
+// One bit per lane of a mask, lane 0's lowest.
+template <class I>
+CHAINRULE_INLINE u32 bits(vec<I> m) {
+  u32 all = 0;
+  for (int i = 0; i < kRegisters; i++) all |= native_bits(m.r[i]) << (i * vec<I>::lanes);
+  return all;
+}
+
 template <class T>
 CHAINRULE_INLINE vec<T> min(vec<T> a, vec<T> b) {  // b where either is NaN
   return select<T>(a < b, a, b);

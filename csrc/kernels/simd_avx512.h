@@ -49,6 +49,10 @@ CHAINRULE_INLINE void native_store(double* p, __m512d v, i64 n) {
   _mm512_mask_storeu_pd(p, (__mmask8)first_lanes(n, 8), v);
 }
 
+// One bit per lane of a mask.
+CHAINRULE_INLINE u32 native_bits(native_of<i32, 64>::type m) { return _mm512_movepi32_mask((__m512i)m); }
+CHAINRULE_INLINE u32 native_bits(native_of<i64, 64>::type m) { return _mm512_movepi64_mask((__m512i)m); }
+
 // The same vector, in a register: a compiler may not load it again at each use.
 template <class V>
 CHAINRULE_INLINE V native_keep(V v) {

@@ -48,6 +48,12 @@ CHAINRULE_INLINE void native_store(double* p, float64x2_t v, i64 n) {
   for (int i = 0; i < 2 && i < n; i++) p[i] = v[i];
 }
 
+// One bit per lane of a mask.
+CHAINRULE_INLINE u32 native_bits(native_of<i32, 16>::type m) {
+  return u32((m[0] & 1) | (m[1] & 2) | (m[2] & 4) | (m[3] & 8));
+}
+CHAINRULE_INLINE u32 native_bits(native_of<i64, 16>::type m) { return u32((m[0] & 1) | (m[1] & 2)); }
+
 // The same vector, in a register: a compiler may not load it again at each use.
 template <class V>
 CHAINRULE_INLINE V native_keep(V v) {

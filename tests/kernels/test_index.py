@@ -41,6 +41,39 @@ def test_a_place_out_of_range_is_refused_and_nothing_written(bad: int) -> None:
         kernels.index_places(np.array([bad]), 3 if bad > 0 else 0)
 
 
+@pytest.mark.parametrize("bad", [-1, 7, 2**62, 2**63 - 1, -(2**62), -(2**63)])
+def test_one_bad_place_among_many_is_found(bad: int, isa: str, threads: int) -> None:
+    """Wherever it is: many places are checked by several threads, in blocks."""
+    rng = np.random.default_rng(0)
+    index = rng.integers(0, 7, (700, 100))
+    x = rng.standard_normal((700, 7)).astype(np.float32)
+    np.testing.assert_array_equal(kernels.gather(x, index, 1), np.take_along_axis(x, index, 1))
+    for place in (0, 255, 256, 32767, 32768, 65536, index.size - 1):
+        one = index.copy()
+        one.flat[place] = bad
+        y = x.copy()
+        for call in (
+            lambda one=one: kernels.gather(x, one, 1),
+            lambda one=one, y=y: kernels.scatter_add(y, one, np.ones(one.shape, np.float32), 1),
+        ):
+            with pytest.raises(ValueError, match=rf"argument 'index' is holding {bad}, want places in \[0, 7\)"):
+                call()
+        np.testing.assert_array_equal(y, x)
+
+
+@pytest.mark.parametrize("bad", [-101, 11, 2**63 - 1, -(2**63)])
+def test_a_label_to_be_ignored_is_no_bad_one(bad: int, isa: str) -> None:
+    x = np.random.default_rng(0).standard_normal((600, 11)).astype(np.float32)
+    labels = np.arange(600) % 11
+    labels[::7] = -100
+    few = kernels.cross_entropy(x, labels, ignore_index=-100)[0]
+    kept = labels >= 0
+    np.testing.assert_allclose(few, kernels.cross_entropy(x[kept], labels[kept])[0], rtol=1e-5)
+    labels[599] = bad
+    with pytest.raises(ValueError, match=f"holding the label {bad}"):
+        kernels.cross_entropy(x, labels, ignore_index=-100)
+
+
 @pytest.mark.parametrize("name", WRITES)
 def test_what_can_not_be_written_is_refused(name: str) -> None:
     read_only = X.copy()

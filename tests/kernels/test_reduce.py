@@ -45,6 +45,22 @@ def test_the_first_of_equals_wins(shape: tuple[int, ...], fill: float, isa: str)
         assert (places == 0).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 130, 200])
+def test_the_place_is_found_wherever_it_is(n: int, dtype: Any, isa: str) -> None:
+    """The first of two equals, or of two NaN, in each place of each row; zeros, which fill unused lanes, among them."""
+    for best in (0.0, 3.0, np.nan):
+        x = np.repeat(np.random.default_rng(n).uniform(-9, -1, (1, n)), n, 0).astype(dtype)
+        for place in range(n):
+            x[place, [place, n - 1, (place + n) // 2]] = best
+        expected = np.arange(n)
+        np.testing.assert_array_equal(kernels.argmax(x, 1), expected)
+        values, places = kernels.max(x, 1)
+        np.testing.assert_array_equal(values, np.full(n, best, dtype))
+        np.testing.assert_array_equal(places, expected)
+        np.testing.assert_array_equal(kernels.argmin(-x, 1), expected)
+
+
 def test_zeros_of_either_sign_are_equal(isa: str) -> None:
     x = np.array([-0.0, 0.0, -0.0, 0.0], np.float32)
     assert kernels.argmax(x) == 0
