@@ -132,6 +132,7 @@ class RecordedStep {
   void watch(py::dict options, py::object update, size_t first, size_t count) {
     groups_.push_back({options, {}, false, update, first, count});
     groups_.back().look();
+    for (size_t i = first; i < first + count; i++) recording.node(i).refreshed = true;
   }
 
   bool matches(py::handle arguments) {

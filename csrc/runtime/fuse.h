@@ -16,10 +16,18 @@ class PassMemory {
   virtual ~PassMemory() = default;
   virtual bool outlives(const Arena::Extent& block) const = 0;  // the recorded call: somebody may read it
   virtual Arena::Extent add_block(size_t bytes) = 0;            // a block of its own
+  virtual int threads() const = 0;                              // of a node that isn't serial
 };
+
+// All passes, in order.
+void fuse(Nodes& nodes, PassMemory& memory);
 
 // y = f(h) behind h = linear(x) or conv2d(x): done in the product's epilogue, while the sums are in registers or the
 // cache. h itself is still written where something reads it later, which convolutions can't.
 void fuse_activations(const Nodes& nodes, PassMemory& memory);
+
+// Element-wise kernels of one size, each made of what the one before it made: one pass over memory, in which what only
+// they use is never written.
+void fuse_chains(Nodes& nodes, PassMemory& memory);
 
 }  // namespace chainrule

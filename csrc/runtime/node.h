@@ -35,6 +35,7 @@ class Node {
   double cost = 0;               // nanoseconds of one thread, as the binding estimated
   bool serial = true;            // not worth more than one thread
   bool absorbed = false;         // another node does its work (fuse.h)
+  bool refreshed = false;        // its arguments are replaced later: part of an optimizer's update
   struct Use {
     Arena::Extent extent;
     bool written;

@@ -54,7 +54,7 @@ void Recording::end() {
   t_paused = false;
   arena_->close();
   if (!ready_) {
-    if (fusing_) fuse_activations(nodes_, *this);
+    if (fusing_) fuse(nodes_, *this);
     plan();
     plan_inputs();
     link_keys();

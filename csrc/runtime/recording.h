@@ -97,7 +97,7 @@ class Recording : private PassMemory {
   };
   std::vector<Line> lines() const;
   i64 bytes() const { return arena_->bytes(); }
-  int threads() const { return threads_; }
+  int threads() const override { return threads_; }
   bool in_parallel() const { return mode_ == kParallel; }
 
  private:

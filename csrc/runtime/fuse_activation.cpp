@@ -1,0 +1,108 @@
+#include "runtime/fuse_nodes.h"
+
+namespace chainrule {
+namespace {
+
+struct Activated {
+  void* y;
+  const void* x;
+  i64 n;
+  Activation kind;
+};
+
+template <class T>
+bool read_activation(Node& node, Activated* found) {
+  const Kernels<T>& k = kernels<T>();
+  const std::pair<decltype(k.relu), Activation> kinds[] = {
+      {k.relu, Activation::relu}, {k.gelu, Activation::gelu},       {k.gelu_tanh, Activation::gelu_tanh},
+      {k.silu, Activation::silu}, {k.sigmoid, Activation::sigmoid}, {k.tanh, Activation::tanh}};
+  for (const auto& [kernel, kind] : kinds)
+    if (auto* a = as(node, kernel)) {
+      *found = {a->template argument<0>(), a->template argument<1>(), a->template argument<2>(), kind};
+      return true;
+    }
+  return false;
+}
+
+// The activation that turns h, which node `i` writes and nothing else touches before, into another array. Null where
+// there is none, or where it can't be moved to i: its result's memory serves something else until then. `scratch`,
+// which is done with before the result is wanted, often lies there; it can be moved.
+Node* activation_behind(const Nodes& nodes, size_t i, const void* h, const void* scratch, i64 n,
+                        bool (*read)(Node&, Activated*), Activated* found) {
+  const Arena::Extent whole = extent_of(*nodes[i], h, true);
+  for (size_t j = i + 1; j < nodes.size(); j++) {
+    Node& node = *nodes[j];
+    if (node.absorbed || !touches(node, whole)) continue;
+    if (!read(node, found) || found->x != h || found->n != n) return nullptr;
+    if (found->y == h) return &node;
+    const Arena::Extent result = extent_of(node, found->y, true);
+    for (const Known& k : known_of(*nodes[i]))
+      if (overlap(k.extent, result) && k.memory != scratch) return nullptr;
+    if (any_between(nodes, i, j, [&](const Node& other) { return touches(other, result); })) return nullptr;
+    return &node;
+  }
+  return nullptr;
+}
+
+// Where a product keeps what the pass changes; z is null for a convolution.
+template <class T>
+struct Product {
+  T** y;
+  T** z;
+  T** scratch;
+  Activation* activation;
+  i64 size;  // elements of y
+};
+
+template <class T>
+bool read_product(Node& node, Product<T>* p) {
+  if (auto* linear = as(node, kernels<T>().linear)) {
+    *p = {&linear->template argument<0>(), &linear->template argument<1>(), &linear->template argument<9>(),
+          &linear->template argument<8>(), linear->template argument<5>() * linear->template argument<6>()};
+    return *p->z == nullptr && *p->activation == Activation::none;
+  }
+  if (auto* conv = as(node, kernels<T>().conv2d)) {
+    const Conv2d& c = conv->template argument<4>();
+    *p = {&conv->template argument<0>(), nullptr, &conv->template argument<6>(), &conv->template argument<5>(),
+          c.batch * c.cout * c.window.oh * c.window.ow};
+    return *p->activation == Activation::none;
+  }
+  return false;
+}
+
+template <class T>
+bool fuse_at(const Nodes& nodes, size_t i, PassMemory& memory) {
+  Node& node = *nodes[i];
+  Product<T> product;
+  if (!read_product(node, &product) || product.size == 0) return false;
+  T *const h = *product.y, *const scratch = *product.scratch;
+  Activated a;
+  Node* const behind = activation_behind(nodes, i, h, scratch, product.size, read_activation<T>, &a);
+  if (!behind) return false;
+  const bool lives = a.y != h && lives_on(nodes, i, behind, extent_of(node, h, true), memory);
+  if (lives && !product.z) return false;
+  std::vector<Known> known = known_of(*behind);
+  for (const Known& k : known_of(node)) known.push_back(k);
+  const Arena::Extent room = extent_of(node, scratch, true);
+  if (scratch && overlap(room, extent_of(*behind, a.y, true))) {
+    const Arena::Extent own = memory.add_block(size_t(room.end - room.begin));
+    *product.scratch = reinterpret_cast<T*>(const_cast<char*>(own.begin));
+    known.push_back({own.begin, true, own});
+  }
+  if (lives) *product.z = h;
+  *product.y = static_cast<T*>(a.y);
+  *product.activation = a.kind;
+  find_uses(node, known);
+  node.cost += behind->cost;
+  behind->absorbed = true;
+  return true;
+}
+
+}  // namespace
+
+void fuse_activations(const Nodes& nodes, PassMemory& memory) {
+  for (size_t i = 0; i < nodes.size(); i++)
+    if (!nodes[i]->absorbed && !fuse_at<float>(nodes, i, memory)) fuse_at<double>(nodes, i, memory);
+}
+
+}  // namespace chainrule
