@@ -9,6 +9,7 @@
 #include "activation.h"
 #include "conv_planes.h"
 #include "conv_sizes.h"
+#include "conv_winograd.h"
 
 namespace chainrule::CHAINRULE_ISA {
 
@@ -86,9 +87,10 @@ void pack_weights(Team& team, T* to, const T* w, const Conv2d& conv, const Sizes
   });
 }
 
+// Of all images, or of those that `again` names.
 template <class T>
 void conv2d_planes(Team& team, T* y, const T* x, const T* w, const T* bias, const Conv2d& conv, const Sizes& s,
-                   Activation activation, T* scratch) {
+                   Activation activation, T* scratch, const Again<T>* again = nullptr) {
   const View view = view_of(conv.window);
   const ForwardRoom<T> room(conv, s);
   const BandCut& cut = room.cut;
@@ -101,6 +103,7 @@ void conv2d_planes(Team& team, T* y, const T* x, const T* w, const T* bias, cons
   parallel_for(team, s.products * cut.bands(), grain, [&](i64 begin, i64 end) {
     for (i64 i = begin; i < end; i++) {
       const i64 product = i / cut.bands(), group = product % conv.groups;
+      if (again && !(*again)(product)) continue;
       i64 row, column;
       const Band band = band_of(band_view(view, cut, i % cut.bands(), &row, &column));
       const ConvEpilogue<T> epilogue{bias ? bias + group * s.out : nullptr, activation};
@@ -120,11 +123,32 @@ void conv2d_planes(Team& team, T* y, const T* x, const T* w, const T* bias, cons
   });
 }
 
+CHAINRULE_INLINE Filter forward_filter(const Conv2d& conv, const Sizes& s) {
+  return filter_of(view_of(conv.window), s.products, conv.groups, s.in, s.out);
+}
+
+template <class T>
+void conv2d_winograd(Team& team, T* y, const T* x, const T* w, const T* bias, const Conv2d& conv, const Sizes& s,
+                     Activation activation, T* scratch) {
+  const Filter filter = forward_filter(conv, s);
+  const auto activate = [](T* sums, i64 n, Activation kind) { ConvEpilogue<T>{nullptr, kind}(sums, 0, 0, 1, 0, n); };
+  const Weights<T> weights{w, s.in * s.taps, s.taps, conv.window.kw};
+  filter_planes(team, {y, x, weights, s.out * s.in * s.taps, bias, activate, activation}, filter, scratch);
+  team.barrier();
+  const Again<T> again = again_of(filter, scratch);
+  if (again.any(s.products))
+    conv2d_planes(team, y, x, w, bias, conv, s, activation, scratch + FilterCut<T>(filter).marks(filter), &again);
+}
+
 }  // namespace
 
 template <class T>
 i64 conv2d_scratch(const Conv2d& conv, i64 threads) {
   const Sizes s = sizes_of(conv);
+  if (worth_transforming<T>(view_of(conv.window), s.products, s.in, s.out)) {
+    const ForwardRoom<T> direct(conv, s);
+    return filter_scratch<T>(forward_filter(conv, s), threads, direct.weights + threads * direct.own);
+  }
   if (depthwise(s.out, s.in, view_of(conv.window))) return threads * part_room<T>(view_of(conv.window));
   if (pointwise(conv) || s.in == 0) return products_scratch<T>(s.products, forward_grid<T>(s), threads);
   const ForwardRoom<T> room(conv, s);
@@ -135,6 +159,9 @@ template <class T>
 void conv2d(Team& team, T* y, const T* x, const T* w, const T* bias, const Conv2d& conv, Activation activation,
             T* scratch) {
   const Sizes s = sizes_of(conv);
+  if constexpr (kTransforms<T>)
+    if (worth_transforming<T>(view_of(conv.window), s.products, s.in, s.out))
+      return conv2d_winograd(team, y, x, w, bias, conv, s, activation, scratch);
   if (depthwise(s.out, s.in, view_of(conv.window)))
     return conv2d_depthwise(team, y, x, w, bias, conv, s, activation, scratch);
   if (!pointwise(conv) && s.in > 0) return conv2d_planes(team, y, x, w, bias, conv, s, activation, scratch);

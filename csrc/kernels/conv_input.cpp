@@ -4,7 +4,7 @@
 // of stride 1 over dy with its own taps.
 #include "conv_planes.h"
 #include "conv_sizes.h"
-#include "transpose.h"
+#include "conv_winograd.h"
 
 namespace chainrule::CHAINRULE_ISA {
 
@@ -194,10 +194,11 @@ CHAINRULE_INLINE View unstrided_view(const Window2d& g) {
   return view_of_phase(g, row_phase(g, 0), column_phase(g, 0));
 }
 
+CHAINRULE_INLINE bool stride_of_one(const Conv2d& conv) { return conv.window.sh == 1 && conv.window.sw == 1; }
+
 // One output channel and one or two inputs per group, without strides: straight from dy's plane.
 CHAINRULE_INLINE bool depthwise_input(const Conv2d& conv, const Sizes& s) {
-  const Window2d& g = conv.window;
-  return g.sh == 1 && g.sw == 1 && depthwise(s.in, s.out, unstrided_view(g));
+  return stride_of_one(conv) && depthwise(s.in, s.out, unstrided_view(conv.window));
 }
 
 template <class T>
@@ -220,30 +221,11 @@ Grid input_grid(const Sizes& s) {
   return grid_of<T>(s.products, s.in, s.image, s.out);
 }
 
-}  // namespace
-
+// Of all images, or of those that `again` names.
 template <class T>
-i64 conv2d_backward_input_scratch(const Conv2d& conv, i64 threads) {
-  const Sizes s = sizes_of(conv);
-  if (depthwise_input(conv, s)) return threads * part_room<T>(unstrided_view(conv.window));
-  if (pointwise(conv)) return products_scratch<T>(s.products, input_grid<T>(s), threads);
-  const InputRoom<T> room(conv, s);
-  return room.weights + threads * room.own;
-}
-
-template <class T>
-void conv2d_backward_input(Team& team, T* dx, const T* dy, const T* w, const Conv2d& conv, T* scratch) {
-  const Sizes s = sizes_of(conv);
+void input_planes(Team& team, T* dx, const T* dy, const T* w, const Conv2d& conv, const Sizes& s, T* scratch,
+                  const Again<T>* again = nullptr) {
   const Window2d& g = conv.window;
-  if (depthwise_input(conv, s)) return input_depthwise(team, dx, dy, w, conv, s, scratch);
-  if (pointwise(conv)) {
-    const Grid grid = input_grid<T>(s);
-    return products<T>(team, s.products, grid, scratch, [&](i64 i) {
-      return product_of(
-          dx + i * s.in * s.image, s.image, false, TransposedRows<T>{w + i % conv.groups * s.out * s.in, s.in, s.in},
-          PlainColumns<T>{dy + i * s.out * s.size, s.size, worth_reading_direct<T>(grid, s.size)}, NoEpilogue());
-    });
-  }
   const InputRoom<T> room(conv, s);
   const BandCut& cut = room.cut;
   pack_weights(team, scratch, w, conv, s, room);
@@ -254,6 +236,7 @@ void conv2d_backward_input(Team& team, T* dx, const T* dy, const T* w, const Con
   parallel_for(team, s.products * bands, grain, [&](i64 begin, i64 end) {
     for (i64 i = begin; i < end; i++) {
       const i64 product = i / bands, band = i % cut.bands(), py = i % bands / cut.bands();
+      if (again && !(*again)(product)) continue;
       InputBand b{g, s, py, band / cut.across * cut.rows, 0, band % cut.across * cut.columns, row_phase(g, py)};
       b.rows = at_most(cut.rows, b.y.count - b.row);
       if (b.rows > 0)
@@ -261,6 +244,55 @@ void conv2d_backward_input(Team& team, T* dx, const T* dy, const T* w, const Con
                    scratch + product % conv.groups * room.group, storage);
     }
   });
+}
+
+CHAINRULE_INLINE Filter input_filter(const Conv2d& conv, const Sizes& s) {
+  return filter_of(unstrided_view(conv.window), s.products, conv.groups, s.out, s.in);
+}
+
+template <class T>
+CHAINRULE_INLINE bool by_winograd(const Conv2d& conv, const Sizes& s) {
+  return stride_of_one(conv) && worth_transforming<T>(unstrided_view(conv.window), s.products, s.out, s.in);
+}
+
+template <class T>
+void input_winograd(Team& team, T* dx, const T* dy, const T* w, const Conv2d& conv, const Sizes& s, T* scratch) {
+  const Filter filter = input_filter(conv, s);
+  const Weights<T> weights{w, s.taps, s.in * s.taps, conv.window.kw};
+  filter_planes(team, {dx, dy, weights, s.out * s.in * s.taps, nullptr, nullptr, Activation::none}, filter, scratch);
+  team.barrier();
+  const Again<T> again = again_of(filter, scratch);
+  if (again.any(s.products))
+    input_planes(team, dx, dy, w, conv, s, scratch + FilterCut<T>(filter).marks(filter), &again);
+}
+
+}  // namespace
+
+template <class T>
+i64 conv2d_backward_input_scratch(const Conv2d& conv, i64 threads) {
+  const Sizes s = sizes_of(conv);
+  if (depthwise_input(conv, s)) return threads * part_room<T>(unstrided_view(conv.window));
+  if (pointwise(conv)) return products_scratch<T>(s.products, input_grid<T>(s), threads);
+  const InputRoom<T> room(conv, s);
+  const i64 direct = room.weights + threads * room.own;
+  return by_winograd<T>(conv, s) ? filter_scratch<T>(input_filter(conv, s), threads, direct) : direct;
+}
+
+template <class T>
+void conv2d_backward_input(Team& team, T* dx, const T* dy, const T* w, const Conv2d& conv, T* scratch) {
+  const Sizes s = sizes_of(conv);
+  if constexpr (kTransforms<T>)
+    if (by_winograd<T>(conv, s)) return input_winograd(team, dx, dy, w, conv, s, scratch);
+  if (depthwise_input(conv, s)) return input_depthwise(team, dx, dy, w, conv, s, scratch);
+  if (pointwise(conv)) {
+    const Grid grid = input_grid<T>(s);
+    return products<T>(team, s.products, grid, scratch, [&](i64 i) {
+      return product_of(
+          dx + i * s.in * s.image, s.image, false, TransposedRows<T>{w + i % conv.groups * s.out * s.in, s.in, s.in},
+          PlainColumns<T>{dy + i * s.out * s.size, s.size, worth_reading_direct<T>(grid, s.size)}, NoEpilogue());
+    });
+  }
+  input_planes(team, dx, dy, w, conv, s, scratch);
 }
 
 INSTANTIATE(conv2d_backward_input)

@@ -24,7 +24,7 @@ struct ShiftedRows {
   const T* data;
   const i32* offset;
   CHAINRULE_INLINE const T* row(i64 k) const { return data + offset[k]; }
-  static CHAINRULE_INLINE vec<T> fetch(const T* p) { return keep(load(p)); }
+  static CHAINRULE_INLINE vec<T> fetch(const T* p, int v) { return keep(load(p + v * vec<T>::size)); }
 };
 
 template <class T>

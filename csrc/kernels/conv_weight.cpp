@@ -6,6 +6,7 @@
 #include "conv_dots.h"
 #include "conv_planes.h"
 #include "conv_sizes.h"
+#include "conv_winograd_weight.h"
 
 namespace chainrule::CHAINRULE_ISA {
 
@@ -117,22 +118,9 @@ void block_weights(T* dw, const T* dy, const T* x, const Conv2d& conv, const Siz
     }
 }
 
-}  // namespace
-
+// By dot products.
 template <class T>
-i64 conv2d_backward_weight_scratch(const Conv2d& conv, i64 threads) {
-  const Sizes s = sizes_of(conv);
-  const View view = view_of(conv.window);
-  if (depthwise(s.out, s.in, view_of(conv.window)))
-    return threads * part_room<T>(view) + ceil_div(conv.batch, images_per_sum(s)) * conv.cout * s.taps;
-  if (s.in == 0) return 0;
-  const WeightCut cut = weight_cut<T>(conv, s);
-  return threads * cut.storage + (cut.chunks > 1 ? cut.chunks * conv.cout * s.in * s.taps : 0);
-}
-
-template <class T>
-void conv2d_backward_weight(Team& team, T* dw, const T* dy, const T* x, const Conv2d& conv, T* scratch) {
-  const Sizes s = sizes_of(conv);
+void weight_sums(Team& team, T* dw, const T* dy, const T* x, const Conv2d& conv, const Sizes& s, T* scratch) {
   const i64 weights = conv.cout * s.in * s.taps;
   if (weights == 0) return;
   i64 sums;
@@ -166,6 +154,35 @@ void conv2d_backward_weight(Team& team, T* dw, const T* dy, const T* x, const Co
     for (i64 part = 0; part < sums; part++) total = total + load(partials + part * weights + i, lanes);
     store(dw + i, total, lanes);
   });
+}
+
+CHAINRULE_INLINE Filter weight_filter(const Conv2d& conv, const Sizes& s) {
+  return filter_of(view_of(conv.window), s.products, conv.groups, s.in, s.out);
+}
+
+}  // namespace
+
+template <class T>
+i64 conv2d_backward_weight_scratch(const Conv2d& conv, i64 threads) {
+  const Sizes s = sizes_of(conv);
+  const View view = view_of(conv.window);
+  if (depthwise(s.out, s.in, view_of(conv.window)))
+    return threads * part_room<T>(view) + ceil_div(conv.batch, images_per_sum(s)) * conv.cout * s.taps;
+  if (s.in == 0) return 0;
+  const WeightCut cut = weight_cut<T>(conv, s);
+  const i64 direct = threads * cut.storage + (cut.chunks > 1 ? cut.chunks * conv.cout * s.in * s.taps : 0);
+  if (!worth_transforming<T>(view, s.products, s.in, s.out)) return direct;
+  return at_least(GradientCut<T>(weight_filter(conv, s)).scratch(threads), direct);
+}
+
+template <class T>
+void conv2d_backward_weight(Team& team, T* dw, const T* dy, const T* x, const Conv2d& conv, T* scratch) {
+  const Sizes s = sizes_of(conv);
+  if constexpr (kTransforms<T>)
+    if (worth_transforming<T>(view_of(conv.window), s.products, s.in, s.out) &&
+        filter_gradient(team, dw, dy, x, weight_filter(conv, s), scratch))
+      return;
+  weight_sums(team, dw, dy, x, conv, s, scratch);
 }
 
 INSTANTIATE(conv2d_backward_weight)

@@ -41,13 +41,13 @@ static_assert(kTileRows <= 16, "ByDepth keeps 16 rows");
 template <class T>
 constexpr i64 kTileSize = ByRow<T>::kSize > ByDepth<T>::kSize ? ByRow<T>::kSize : ByDepth<T>::kSize;
 
-// B as a tile reads it: row(k) is where row k begins, fetch loads a vec of it.
+// B as a tile reads it: row(k) is where row k begins, fetch loads vec number v of it.
 template <class T>
 struct EvenRows {
   const T* data;
   i64 ld;
   CHAINRULE_INLINE const T* row(i64 k) const { return data + k * ld; }
-  static CHAINRULE_INLINE vec<T> fetch(const T* p) { return load(p); }
+  static CHAINRULE_INLINE vec<T> fetch(const T* p, int v) { return load(p + v * vec<T>::size); }
 };
 
 // One tile of fixed size; `last` is the number of columns in its last vec. The accumulators stay in registers because
@@ -64,7 +64,7 @@ __attribute__((noinline)) static void tile_fixed(T* c, i64 ldc, i64 last, bool a
     const T* const from = b.row(k);
     vec<T> row[Vecs];
 #pragma GCC unroll 4
-    for (int v = 0; v < Vecs; v++) row[v] = b.fetch(from + v * vec<T>::size);
+    for (int v = 0; v < Vecs; v++) row[v] = b.fetch(from, v);
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; r++) {
       const vec<T> x(a(r, k));

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chainrule import kernels
+from chainrule import kernels, reference
 from tests.kernels.cases import conv
 from tests.kernels.test_pool import odd_views
 
@@ -92,9 +92,9 @@ def test_takes_any_view(isa: str) -> None:
             np.testing.assert_array_equal(got, expected)
 
 
-def test_an_image_has_the_same_bits_in_any_batch(isa: str) -> None:
-    x = RNG.standard_normal((9, 20, 17, 19)).astype(np.float32)
-    w = RNG.standard_normal((18, 20, 3, 3)).astype(np.float32)
+@pytest.mark.parametrize(("x", "w"), [((9, 20, 17, 19), (18, 20, 3, 3)), ((9, 32, 8, 8), (32, 32, 3, 3))])
+def test_an_image_has_the_same_bits_in_any_batch(isa: str, x: Any, w: Any) -> None:
+    x, w = (RNG.standard_normal(shape).astype(np.float32) for shape in (x, w))
     y = kernels.conv2d(x, w, padding=1)
     dx = kernels.conv2d_backward_input(y, w, x.shape, padding=1)
     for i in (0, 4, 8):
@@ -129,6 +129,42 @@ def test_nan_stays_where_it_is_seen(isa: str, threads: int) -> None:
     expected = np.zeros(y.shape, bool)
     expected[1, :, 4:7, 6:9] = True
     np.testing.assert_array_equal(np.isnan(y), expected)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38])
+def test_what_overflows_is_computed_without_transforms(isa: str, threads: int, value: float) -> None:
+    """Winograd's transforms would spread it over a tile; the other images keep their bits."""
+    x = RNG.standard_normal((5, 32, 16, 16)).astype(np.float32)
+    w = RNG.standard_normal((32, 32, 3, 3)).astype(np.float32)
+    bias = RNG.standard_normal(32).astype(np.float32)
+    y, dx = kernels.conv2d(x, w, bias, padding=1), kernels.conv2d_backward_input(x, w, x.shape, padding=1)
+    odd = x.copy()
+    odd[3, 7, 5, 6] = odd[3, 20, 11, 0] = value
+    for got, clean, want in (
+        (kernels.conv2d(odd, w, bias, padding=1), y, reference.conv2d(odd.astype(float), w, bias, padding=1)),
+        (
+            kernels.conv2d_backward_input(odd, w, x.shape, padding=1),
+            dx,
+            reference.conv2d_backward_input(odd.astype(float), w.astype(float), x.shape, padding=1),
+        ),
+    ):
+        with np.errstate(over="ignore"):
+            want = want.astype(np.float32)
+        np.testing.assert_array_equal(got[[0, 1, 2, 4]], clean[[0, 1, 2, 4]])
+        near = np.zeros(got.shape, bool)
+        near[3, :, 4:7, 5:8] = near[3, :, 10:13, :2] = True
+        np.testing.assert_array_equal(np.isfinite(got) | near, True)
+        np.testing.assert_array_equal(got[near & ~np.isfinite(want)], want[near & ~np.isfinite(want)])
+        np.testing.assert_allclose(got[~near], clean[~near], rtol=0, atol=1e-4)
+    dy = RNG.standard_normal(y.shape).astype(np.float32)
+    dw = kernels.conv2d_backward_weight(dy, odd, w.shape, padding=1)
+    if np.isfinite(value):
+        dy[3] *= 1e-20
+        dw = kernels.conv2d_backward_weight(dy, odd, w.shape, padding=1)
+    with np.errstate(invalid="ignore"):
+        want = reference.conv2d_backward_weight(dy.astype(float), odd.astype(float), w.shape, padding=1)
+    np.testing.assert_array_equal(dw[~np.isfinite(want)], want[~np.isfinite(want)])
+    np.testing.assert_array_equal(np.isfinite(dw), np.isfinite(want))
 
 
 def test_no_input_channels_leave_the_bias(isa: str) -> None:

@@ -44,6 +44,16 @@ CONVS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((1, 8, 40, 40), (30, 8, 3, 3), {"padding": 1}),  # several chunks of one image
     ((2, 460, 3, 3), (3, 460, 3, 3), {"padding": 1}),  # K = 4140: two spans
     ((3, 2, 5, 5), (4, 2, 5, 5), {}),  # one position
+    # Windows of 3 x 3 with as many channels as Winograd's transforms pay for, in float32:
+    ((1, 16, 6, 6), (16, 16, 3, 3), {"padding": 1}),  # one block
+    ((3, 16, 32, 32), (16, 16, 3, 3), {"padding": 1}),  # bands of an image
+    ((40, 17, 8, 8), (33, 17, 3, 3), {"padding": 1}),  # images together; odd channels
+    ((2, 31, 13, 11), (40, 31, 3, 3), {"padding": (0, 2)}),  # half of the last tiles
+    ((2, 24, 2, 300), (24, 24, 3, 3), {"padding": 1}),  # a row in parts
+    ((1, 32, 5, 1030), (32, 32, 3, 3), {}),
+    ((3, 64, 12, 10), (96, 32, 3, 3), {"groups": 2, "padding": 1}),
+    ((2, 270, 6, 4), (50, 270, 3, 3), {"padding": 1}),  # two blocks of channels; dW in pieces of the outputs
+    ((2, 16, 1, 2), (32, 16, 3, 3), {"padding": 2}),  # more padding than image
     ((0, 3, 8, 8), (4, 3, 3, 3), {}),
     ((0, 4, 8, 8), (4, 1, 3, 3), {"groups": 4}),
     ((2, 0, 8, 8), (4, 0, 3, 3), {}),
