@@ -22,9 +22,9 @@ constexpr double kGeluCubic = 0.044715;
 
 template <Activation A, class T>
 CHAINRULE_INLINE vec<T> activate(vec<T> x, T slope = T(0.01)) {
-  if constexpr (A == Activation::relu) return select<T>(x < T(0), vec<T>(0), x);
+  if constexpr (A == Activation::relu) return max(vec<T>(0), x);
   if constexpr (A == Activation::leaky_relu) return select<T>(x > T(0), x, x * slope);
-  if constexpr (A == Activation::gelu) return x * normal_cdf(x);
+  if constexpr (A == Activation::gelu) return gelu(x);
   if constexpr (A == Activation::gelu_tanh)
     return x * sigmoid(x * fma(x * x, vec<T>(T(kGeluScale * kGeluCubic)), vec<T>(T(kGeluScale))));
   if constexpr (A == Activation::silu) return x * sigmoid(x);
@@ -46,10 +46,7 @@ CHAINRULE_INLINE vec<T> activate_backward(vec<T> dy, vec<T> saved, T slope = T(0
     const vec<T> s = sigmoid(saved);
     return dy * (s * fma(x, one - s, one));
   }
-  if constexpr (A == Activation::gelu) {
-    const Normal<T> n = normal(saved);
-    return dy * fma(x, n.density, n.cdf);
-  }
+  if constexpr (A == Activation::gelu) return dy * gelu_slope(saved);
   if constexpr (A == Activation::gelu_tanh) {
     const vec<T> x2 = x * x;
     const vec<T> s = sigmoid(x * fma(x2, vec<T>(T(kGeluScale * kGeluCubic)), vec<T>(T(kGeluScale))));

@@ -134,7 +134,7 @@ template <class T>
 CHAINRULE_INLINE vec<T> exp_of_score(vec<T> x) {
   constexpr T kLeast = sizeof(T) == 4 ? T(-87.3) : T(-708.3);
   const ExpParts<T> e = exp_parts(max(vec<T>(kLeast), min(vec<T>(ExpRange<T>::most), x)));
-  return select<T>(x < kLeast, vec<T>(0), (e.tail + T(1)) * power_of_two<T>(e.n));
+  return select<T>(x < kLeast, vec<T>(0), (e.tail + T(1)) * power_of_two(e.n));
 }
 
 }  // namespace chainrule::CHAINRULE_ISA

@@ -31,6 +31,17 @@ CHAINRULE_INLINE vec<T> one_if(mask<T> m) {
   return select<T>(m, vec<T>(T(1)), vec<T>(T(0)));
 }
 
+template <class T>
+CHAINRULE_INLINE vec<T> lower(vec<T> v) {
+  if constexpr (kHasFloor) {
+    for (int i = 0; i < kRegisters; i++) v.r[i] = native_floor(v.r[i]);
+    return v;
+  } else {
+    const vec<T> r = nearest(v);
+    return select<T>(v == v, with_sign_of(r - one_if<T>(r > v), v), v);
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -40,26 +51,17 @@ void round(Team& team, T* y, const T* x, i64 n) {
 
 template <class T>
 void floor(Team& team, T* y, const T* x, i64 n) {
-  each(team, y, x, n, [](vec<T> v) {
-    const vec<T> r = nearest(v);
-    return select<T>(v == v, with_sign_of(r - one_if<T>(r > v), v), v);
-  });
+  each(team, y, x, n, [](vec<T> v) { return lower(v); });
 }
 
 template <class T>
 void ceil(Team& team, T* y, const T* x, i64 n) {
-  each(team, y, x, n, [](vec<T> v) {
-    const vec<T> r = nearest(v);
-    return select<T>(v == v, with_sign_of(r + one_if<T>(r < v), v), v);
-  });
+  each(team, y, x, n, [](vec<T> v) { return -lower(-v); });
 }
 
 template <class T>
 void trunc(Team& team, T* y, const T* x, i64 n) {
-  each(team, y, x, n, [](vec<T> v) {
-    const vec<T> size = abs(v), r = nearest(size);
-    return select<T>(v == v, with_sign_of(r - one_if<T>(r > size), v), v);
-  });
+  each(team, y, x, n, [](vec<T> v) { return with_sign_of(lower(abs(v)), v); });
 }
 
 template <class T>

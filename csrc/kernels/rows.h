@@ -95,16 +95,20 @@ struct Moments {
 template <class T>
 CHAINRULE_INLINE Moments<T> row_moments(const T* x, i64 n) {
   const T mean = reduce_row<Add<T>, T>(n, [&](i64 i, auto lanes) { return load(x + i, lanes); }) / T(n);
-  vec<T> s[2] = {T(0), T(0)}, q[2] = {T(0), T(0)};
-  int k = 0;
-  each_vec<T>(0, n, [&](i64 i, auto lanes) {
+  constexpr i64 W = vec<T>::size;
+  vec<T> s[4] = {T(0), T(0), T(0), T(0)}, q[4] = {T(0), T(0), T(0), T(0)};
+  const auto add = [&](int k, i64 i, auto lanes) {  // k is a constant where it is called: s and q stay in registers
     const vec<T> d = keep(load(x + i, lanes) - mean, lanes, T(0));
     s[k] = s[k] + d;
     q[k] = fma(d, d, q[k]);
-    k ^= 1;
-  });
-  const T off = sum(s[0] + s[1]);
-  return {mean + off / T(n), at_least(T(0), sum(q[0] + q[1]) - off * (off / T(n)))};
+  };
+  i64 i = 0;
+  for (; i + 4 * W <= n; i += 4 * W)
+    add(0, i, Whole()), add(1, i + W, Whole()), add(2, i + 2 * W, Whole()), add(3, i + 3 * W, Whole());
+  for (; i + W <= n; i += W) add(0, i, Whole());
+  if (i < n) add(1, i, n - i);
+  const T off = sum((s[0] + s[1]) + (s[2] + s[3]));
+  return {mean + off / T(n), at_least(T(0), sum((q[0] + q[1]) + (q[2] + q[3])) - off * (off / T(n)))};
 }
 
 // As row_moments(), for `columns` sets of `rows` numbers side by side.
@@ -134,10 +138,11 @@ CHAINRULE_INLINE Moments<T> join(Moments<T> a, C count_a, Moments<T> b, C count_
 
 template <class T>
 CHAINRULE_INLINE Moments<T> long_row_moments(const T* x, i64 n) {
-  Moments<T> all = row_moments(x, at_most(kRowChunk, n));
-  for (i64 begin = kRowChunk; begin < n; begin += kRowChunk) {
+  Moments<T> all{};
+  for (i64 begin = 0; begin < n; begin += kRowChunk) {
     const i64 count = at_most(kRowChunk, n - begin);
-    all = join(all, T(begin), row_moments(x + begin, count), T(count));
+    const Moments<T> part = row_moments(x + begin, count);
+    all = begin == 0 ? part : join(all, T(begin), part, T(count));
   }
   return all;
 }

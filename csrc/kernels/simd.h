@@ -169,21 +169,37 @@ CHAINRULE_INLINE vec<T> select(mask<T> m, vec<T> a, vec<T> b) {
   return a;
 }
 
-// One bit per lane of a mask, lane 0's lowest.
+// One bit per lane of a mask, lane 0's lowest; whether all lanes are set.
 template <class I>
 CHAINRULE_INLINE u32 bits(vec<I> m) {
   u32 all = 0;
   for (int i = 0; i < kRegisters; i++) all |= native_bits(m.r[i]) << (i * vec<I>::lanes);
   return all;
 }
+template <class I>
+CHAINRULE_INLINE bool all(vec<I> m) {
+  return bits(m) == (u32(1) << vec<I>::size) - 1;
+}
+
+// Of one register, where the ISA has no such instruction.
+template <class V>
+CHAINRULE_INLINE V native_min(V a, V b) {
+  return a < b ? a : b;
+}
+template <class V>
+CHAINRULE_INLINE V native_max(V a, V b) {
+  return a > b ? a : b;
+}
 
 template <class T>
 CHAINRULE_INLINE vec<T> min(vec<T> a, vec<T> b) {  // b where either is NaN
-  return select<T>(a < b, a, b);
+  for (int i = 0; i < kRegisters; i++) a.r[i] = native_min(a.r[i], b.r[i]);
+  return a;
 }
 template <class T>
 CHAINRULE_INLINE vec<T> max(vec<T> a, vec<T> b) {  // b where either is NaN
-  return select<T>(a > b, a, b);
+  for (int i = 0; i < kRegisters; i++) a.r[i] = native_max(a.r[i], b.r[i]);
+  return a;
 }
 template <class T>
 CHAINRULE_INLINE vec<T> abs(vec<T> a) {
@@ -265,30 +281,51 @@ CHAINRULE_INLINE vec<T> odd(vec<T> a, vec<T> b) {
 struct Widened {
   vec<double> low, high;
 };
+template <class V>
+CHAINRULE_INLINE auto native_low_half(V a) {
+  if constexpr (sizeof(V) == 64)
+    return __builtin_shufflevector(a, a, 0, 1, 2, 3, 4, 5, 6, 7);
+  else if constexpr (sizeof(V) == 32)
+    return __builtin_shufflevector(a, a, 0, 1, 2, 3);
+  else
+    return __builtin_shufflevector(a, a, 0, 1);
+}
+template <class V>
+CHAINRULE_INLINE auto native_high_half(V a) {
+  if constexpr (sizeof(V) == 64)
+    return __builtin_shufflevector(a, a, 8, 9, 10, 11, 12, 13, 14, 15);
+  else if constexpr (sizeof(V) == 32)
+    return __builtin_shufflevector(a, a, 4, 5, 6, 7);
+  else
+    return __builtin_shufflevector(a, a, 2, 3);
+}
+template <class V>
+CHAINRULE_INLINE auto native_join(V a, V b) {
+  if constexpr (sizeof(V) == 32)
+    return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  else if constexpr (sizeof(V) == 16)
+    return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7);
+  else
+    return __builtin_shufflevector(a, b, 0, 1, 2, 3);
+}
 CHAINRULE_INLINE Widened widen(vec<float> x) {
-  constexpr int n = vec<double>::size, half = vec<double>::lanes;
-  float p[2 * n];
-  store(p, x);
-  Widened w;
+  native<double> both[2 * kRegisters];
   for (int i = 0; i < kRegisters; i++) {
-    native_of<float, kRegisterBytes / 2>::type a, b;
-    __builtin_memcpy(&a, p + i * half, sizeof a);
-    __builtin_memcpy(&b, p + n + i * half, sizeof b);
-    w.low.r[i] = __builtin_convertvector(a, native<double>);
-    w.high.r[i] = __builtin_convertvector(b, native<double>);
+    both[2 * i] = __builtin_convertvector(native_low_half(x.r[i]), native<double>);
+    both[2 * i + 1] = __builtin_convertvector(native_high_half(x.r[i]), native<double>);
   }
+  Widened w;
+  for (int i = 0; i < kRegisters; i++) w.low.r[i] = both[i], w.high.r[i] = both[kRegisters + i];
   return w;
 }
 CHAINRULE_INLINE vec<float> narrow(Widened w) {
   using Half = native_of<float, kRegisterBytes / 2>::type;
-  constexpr int n = vec<double>::size, half = vec<double>::lanes;
-  float p[2 * n];
-  for (int i = 0; i < kRegisters; i++) {
-    const Half a = __builtin_convertvector(w.low.r[i], Half), b = __builtin_convertvector(w.high.r[i], Half);
-    __builtin_memcpy(p + i * half, &a, sizeof a);
-    __builtin_memcpy(p + n + i * half, &b, sizeof b);
-  }
-  return load(p);
+  native<double> both[2 * kRegisters];
+  for (int i = 0; i < kRegisters; i++) both[i] = w.low.r[i], both[kRegisters + i] = w.high.r[i];
+  vec<float> x;
+  for (int i = 0; i < kRegisters; i++)
+    x.r[i] = native_join(__builtin_convertvector(both[2 * i], Half), __builtin_convertvector(both[2 * i + 1], Half));
+  return x;
 }
 
 template <class T>

@@ -8,6 +8,8 @@ namespace chainrule::CHAINRULE_ISA {
 
 constexpr int kRegisterBytes = 32;
 constexpr bool kHasFma = true;
+constexpr bool kHasFloor = true;
+constexpr bool kHasScale = false;  // native_scale(x, n): x 2^n, rounded once
 
 // GEMM register tile, in rows by vecs. Of 16 registers: 6 x 1 x 2 accumulators, 2 for B, 1 for A's broadcast.
 constexpr int kTileRows = 6;
@@ -25,6 +27,13 @@ CHAINRULE_INLINE __m256 native_fma(__m256 a, __m256 b, __m256 c) { return _mm256
 CHAINRULE_INLINE __m256d native_fma(__m256d a, __m256d b, __m256d c) { return _mm256_fmadd_pd(a, b, c); }
 CHAINRULE_INLINE __m256 native_sqrt(__m256 a) { return _mm256_sqrt_ps(a); }
 CHAINRULE_INLINE __m256d native_sqrt(__m256d a) { return _mm256_sqrt_pd(a); }
+
+CHAINRULE_INLINE __m256 native_min(__m256 a, __m256 b) { return _mm256_min_ps(a, b); }
+CHAINRULE_INLINE __m256d native_min(__m256d a, __m256d b) { return _mm256_min_pd(a, b); }
+CHAINRULE_INLINE __m256 native_max(__m256 a, __m256 b) { return _mm256_max_ps(a, b); }
+CHAINRULE_INLINE __m256d native_max(__m256d a, __m256d b) { return _mm256_max_pd(a, b); }
+CHAINRULE_INLINE __m256 native_floor(__m256 a) { return _mm256_floor_ps(a); }
+CHAINRULE_INLINE __m256d native_floor(__m256d a) { return _mm256_floor_pd(a); }
 
 // The 64-bit products of the low 32 bits of each 64-bit lane.
 CHAINRULE_INLINE native_of<i64, 32>::type native_mul_u32(native_of<i64, 32>::type a, native_of<i64, 32>::type b) {

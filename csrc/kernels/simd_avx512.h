@@ -8,6 +8,8 @@ namespace chainrule::CHAINRULE_ISA {
 
 constexpr int kRegisterBytes = 64;
 constexpr bool kHasFma = true;
+constexpr bool kHasFloor = true;
+constexpr bool kHasScale = true;  // native_scale(x, n): x 2^n, rounded once
 
 // GEMM register tile, in rows by vecs. Of 32 registers: 14 x 2 accumulators, 2 for B, A broadcast from memory.
 constexpr int kTileRows = 14;
@@ -25,6 +27,14 @@ CHAINRULE_INLINE __m512d native_fma(__m512d a, __m512d b, __m512d c) { return _m
 // Masked with all lanes: GCC 12 warns inside the plain forms that their unused operand is uninitialised.
 CHAINRULE_INLINE __m512 native_sqrt(__m512 a) { return _mm512_maskz_sqrt_ps(0xFFFF, a); }
 CHAINRULE_INLINE __m512d native_sqrt(__m512d a) { return _mm512_maskz_sqrt_pd(0xFF, a); }
+CHAINRULE_INLINE __m512 native_min(__m512 a, __m512 b) { return _mm512_maskz_min_ps(0xFFFF, a, b); }
+CHAINRULE_INLINE __m512d native_min(__m512d a, __m512d b) { return _mm512_maskz_min_pd(0xFF, a, b); }
+CHAINRULE_INLINE __m512 native_max(__m512 a, __m512 b) { return _mm512_maskz_max_ps(0xFFFF, a, b); }
+CHAINRULE_INLINE __m512d native_max(__m512d a, __m512d b) { return _mm512_maskz_max_pd(0xFF, a, b); }
+CHAINRULE_INLINE __m512 native_scale(__m512 a, __m512 b) { return _mm512_maskz_scalef_ps(0xFFFF, a, b); }
+CHAINRULE_INLINE __m512d native_scale(__m512d a, __m512d b) { return _mm512_maskz_scalef_pd(0xFF, a, b); }
+CHAINRULE_INLINE __m512 native_floor(__m512 a) { return _mm512_maskz_roundscale_ps(0xFFFF, a, _MM_FROUND_FLOOR); }
+CHAINRULE_INLINE __m512d native_floor(__m512d a) { return _mm512_maskz_roundscale_pd(0xFF, a, _MM_FROUND_FLOOR); }
 
 // The 64-bit products of the low 32 bits of each 64-bit lane. Zero-masked with all lanes on, which costs nothing: the
 // plain intrinsic's "undefined" operand makes g++ 12 warn.

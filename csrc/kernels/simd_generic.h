@@ -7,6 +7,8 @@ namespace chainrule::CHAINRULE_ISA {
 
 constexpr int kRegisterBytes = 16;
 constexpr bool kHasFma = false;
+constexpr bool kHasFloor = false;
+constexpr bool kHasScale = false;  // native_scale(x, n): x 2^n, rounded once
 
 // GEMM register tile, in rows by vecs, for 16 registers of 16 bytes: 2 x 1 x 4 accumulators, 4 for B, 1 for A.
 constexpr int kTileRows = 2;

@@ -8,6 +8,8 @@ namespace chainrule::CHAINRULE_ISA {
 
 constexpr int kRegisterBytes = 16;
 constexpr bool kHasFma = true;
+constexpr bool kHasFloor = true;
+constexpr bool kHasScale = false;  // native_scale(x, n): x 2^n, rounded once
 
 // GEMM register tile, in rows by vecs. Of 32 registers: 6 x 1 x 4 accumulators, 4 for B, 2 for A.
 constexpr int kTileRows = 6;
@@ -25,6 +27,8 @@ CHAINRULE_INLINE float32x4_t native_fma(float32x4_t a, float32x4_t b, float32x4_
 CHAINRULE_INLINE float64x2_t native_fma(float64x2_t a, float64x2_t b, float64x2_t c) { return vfmaq_f64(c, a, b); }
 CHAINRULE_INLINE float32x4_t native_sqrt(float32x4_t a) { return vsqrtq_f32(a); }
 CHAINRULE_INLINE float64x2_t native_sqrt(float64x2_t a) { return vsqrtq_f64(a); }
+CHAINRULE_INLINE float32x4_t native_floor(float32x4_t a) { return vrndmq_f32(a); }
+CHAINRULE_INLINE float64x2_t native_floor(float64x2_t a) { return vrndmq_f64(a); }
 
 // The 64-bit products of the low 32 bits of each 64-bit lane.
 CHAINRULE_INLINE native_of<i64, 16>::type native_mul_u32(native_of<i64, 16>::type a, native_of<i64, 16>::type b) {

@@ -66,27 +66,64 @@ CHAINRULE_INLINE vec<T> power_of_two(mask<T> n) {
   return bitcast<T>((n + I(Float<T>::bias)) << Float<T>::mantissa);
 }
 
-// x 2^n for any n in (-2^mantissa, 2 bias]: in two steps, because the result may overflow or be denormal. Rounded once.
+// x rounded to a whole number n, |x| < 2^(mantissa - 2): as a number, and as the low bits of n + rounder.
 template <class T>
-CHAINRULE_INLINE vec<T> scale(vec<T> x, mask<T> n) {
-  const mask<T> half = n >> 1;
-  return x * power_of_two<T>(half) * power_of_two<T>(n - half);
+struct WholeNumber {
+  vec<T> value;
+  mask<T> bits;
+};
+// The whole number nearest to x y.
+template <class T>
+CHAINRULE_INLINE WholeNumber<T> whole(vec<T> x, T y) {
+  using I = typename int_of<T>::type;
+  const vec<T> rounded = fma(x, vec<T>(y), vec<T>(Float<T>::rounder));
+  return {rounded - Float<T>::rounder, bitcast<I>(rounded)};
 }
 
-// e^(x + low) = 2^n (1 + tail), for |low| far below |x|.
+// first 2^n, for a power of two `first`, where that is a normal number.
+template <class T>
+CHAINRULE_INLINE vec<T> power_of_two(WholeNumber<T> n, T first = T(1)) {
+  using I = typename int_of<T>::type;
+  return bitcast<T>((n.bits << Float<T>::mantissa) + bitcast<I>(vec<T>(first)));  // the shift leaves n of n + rounder
+}
+
+// x 2^n for any n in (-2^mantissa, 2 bias]: in two steps, because the result may overflow or be denormal. Rounded once.
+template <class T>
+CHAINRULE_INLINE vec<T> scale(vec<T> x, WholeNumber<T> n) {
+  using I = typename int_of<T>::type;
+  if constexpr (kHasScale) {
+    for (int i = 0; i < kRegisters; i++) x.r[i] = native_scale(x.r[i], n.value.r[i]);
+    return x;
+  } else {
+    const mask<T> bits = n.bits - bitcast<I>(vec<T>(Float<T>::rounder)), half = bits >> 1;
+    return x * power_of_two<T>(half) * power_of_two<T>(bits - half);
+  }
+}
+
+// e^x = 2^n (1 + tail).
 template <class T>
 struct ExpParts {
   vec<T> tail;
-  mask<T> n;
+  WholeNumber<T> n;
 };
 template <class T>
-CHAINRULE_INLINE ExpParts<T> exp_parts(vec<T> x, vec<T> low = vec<T>(0)) {
-  using I = typename int_of<T>::type;
-  const vec<T> rounder(Float<T>::rounder);
-  const vec<T> rounded = fma(x + low, vec<T>(Float<T>::log2e), rounder);
-  const vec<T> n = rounded - rounder;
-  const vec<T> r = fma(n, vec<T>(-Float<T>::ln2_low), fma(n, vec<T>(-Float<T>::ln2_high), x)) + low;
-  return {fma(r * r, polynomial<T>(r, ExpTerms<T>::c), r), bitcast<I>(rounded) - bitcast<I>(rounder)};
+CHAINRULE_INLINE vec<T> less_n_ln2(vec<T> x, WholeNumber<T> n) {
+  return fma(n.value, vec<T>(-Float<T>::ln2_low), fma(n.value, vec<T>(-Float<T>::ln2_high), x));
+}
+template <class T>
+CHAINRULE_INLINE ExpParts<T> exp_parts_reduced(vec<T> r, WholeNumber<T> n) {
+  return {fma(r * r, polynomial<T>(r, ExpTerms<T>::c), r), n};
+}
+template <class T>
+CHAINRULE_INLINE ExpParts<T> exp_parts(vec<T> x) {
+  const WholeNumber<T> n = whole(x, Float<T>::log2e);
+  return exp_parts_reduced(less_n_ln2(x, n), n);
+}
+// Of x + low, for |low| far below |x|.
+template <class T>
+CHAINRULE_INLINE ExpParts<T> exp_parts(vec<T> x, vec<T> low) {
+  const WholeNumber<T> n = whole(x + low, Float<T>::log2e);
+  return exp_parts_reduced(less_n_ln2(x, n) + low, n);
 }
 
 template <class T>
@@ -111,10 +148,10 @@ CHAINRULE_INLINE vec<T> exp(vec<T> x) {
 
 template <class T>
 CHAINRULE_INLINE vec<T> expm1(vec<T> x) {
-  using I = typename int_of<T>::type;
   const vec<T> clamped = max(vec<T>(ExpRange<T>::expm1_is_minus_one), min(vec<T>(ExpRange<T>::most), x));
   const ExpParts<T> e = exp_parts(clamped);
-  const vec<T> half = power_of_two<T>(e.n - I(1));  // 2^n / 2: 2^n itself may overflow where the result doesn't
+  // 2^n / 2: 2^n itself may overflow where the result doesn't
+  const vec<T> half = power_of_two(e.n, T(0.5));
   const vec<T> y = fma(half, e.tail, half - T(0.5)) * T(2);
   return select<T>(x == T(0), x, y);
 }
@@ -125,7 +162,7 @@ template <class T>
 CHAINRULE_INLINE vec<T> tanh(vec<T> x) {
   const vec<T> a = min(vec<T>(ExpRange<T>::tanh_is_one), abs(x));
   const ExpParts<T> e = exp_parts(a + a);
-  const vec<T> s = power_of_two<T>(e.n);
+  const vec<T> s = power_of_two(e.n);
   const mask<T> large = a > T(0.55);
   const vec<T> q = select<T>(large, vec<T>(2), fma(s, e.tail, s - T(1))) / fma(s, e.tail, s + T(1));
   return with_sign_of(select<T>(large, T(1) - q, q), x);

@@ -92,14 +92,36 @@ CHAINRULE_INLINE vec<double> pow_from_log(vec<double> x, vec<double> y, Sum log_
 
 CHAINRULE_INLINE vec<double> pow(vec<double> x, vec<double> y) { return pow_from_log(x, y, precise_log(abs(x))); }
 
-// For operands that were floats: log x to 50 digits is plenty.
+// For |x| and y that were floats: 2^(y log2 |x|), 0 and inf where a float can hold no more. x is not 0, inf or NaN.
+//   s = f / (2 + f)       log2(1 + f) = s p(s^2)       2^r, |r| <= 1/2, by a polynomial
 CHAINRULE_INLINE vec<double> pow_of_floats(vec<double> x, vec<double> y) {
-  const Decomposed<double> d = decompose(abs(x));  // no float is denormal as a double
-  return pow_from_log(x, y, {log_parts(d.m - 1.0, to_float<double>(d.e)), vec<double>(0)});
+  constexpr double p[] = {2.88539008179008, 0.9617966733500468, 0.5770835832698015, 0.4116728269664619,
+                          0.3407280056213833};
+  constexpr double exp2[] = {1.0000000005550491, 0.6931472057671417,    0.240226468860768,     0.05550328711804955,
+                             0.0096184892447526, 0.0013399957627093775, 0.00015345788872534857};
+  const Decomposed<double> d = decompose(x);  // no float is denormal as a double
+  const vec<double> s = (d.m - 1.0) / (d.m + 1.0);
+  const vec<double> log2 = fma(s, polynomial<double>(s * s, p), to_float<double>(d.e));
+  const vec<double> t = max(vec<double>(-200), min(vec<double>(200), y * log2));
+  const WholeNumber<double> n = whole(t, 1.0);
+  return polynomial<double>(t - n.value, exp2) * power_of_two(n);
 }
 CHAINRULE_INLINE vec<float> pow(vec<float> x, vec<float> y) {
-  const Widened u = widen(x), v = widen(y);
-  return narrow({pow_of_floats(u.low, v.low), pow_of_floats(u.high, v.high)});
+  const vec<float> a = abs(x), b = abs(y), inf(Float<float>::inf);
+  const Widened u = widen(a), v = widen(y);
+  vec<float> r = narrow({pow_of_floats(u.low, v.low), pow_of_floats(u.high, v.high)});
+  if (all((x > 0.0f) & (x < inf) & (b < inf))) return r;
+
+  // |x| = 0 or inf, or y = +-inf: 0 or inf, by whether |x| > 1 and y > 0; 1 where |x| = 1.
+  const mask<float> extreme = (a == 0.0f) | (a == inf) | (b == inf), grows = (a > 1.0f) ^ (y < 0.0f);
+  r = select<float>(extreme, select<float>(grows, inf, vec<float>(0)), r);
+  r = select<float>(a == 1.0f, vec<float>(1), r);
+  const auto is_whole = [](vec<float> c) { return (c >= 0x1p23f) | ((c + 0x1p23f) - 0x1p23f == c); };
+  const mask<float> whole = is_whole(b), odd = whole & ~is_whole(b * 0.5f);
+  r = select<float>((bitcast<i32>(x) < 0) & odd, -r, r);
+  r = select<float>((x < 0.0f) & (a < inf) & ~whole, vec<float>(Float<float>::nan), r);
+  r = select<float>((x != x) | (y != y), x + y, r);
+  return select<float>((y == 0.0f) | (x == 1.0f), vec<float>(1), r);
 }
 
 }  // namespace chainrule::CHAINRULE_ISA

@@ -1,27 +1,18 @@
 // sin, cos. Accuracy: the table in vmath.h.
 //
-//   x = q pi/2 + r, |r| <= pi/4:   sin x is sin r, cos r, -sin r, -cos r for q = 0, 1, 2, 3 (mod 4); cos x that of q +
-//   1 sin r = r + r^3 S(r^2), cos r = 1 - r^2 / 2 + r^4 C(r^2)    Taylor's, as long as the dtype needs on |r| <= pi/4
+//   double: x = q pi/2 + r, |r| <= pi/4: sin x is sin r, cos r, -sin r, -cos r for q = 0, 1, 2, 3 (mod 4), cos x that
+//           of q + 1; sin r = r + r^3 S(r^2), cos r = 1 - r^2 / 2 + r^4 C(r^2), Taylor's as long as the dtype needs
+//   float:  x = n pi + r, |r| <= pi/2: sin x = (-1)^n sin r; in double, so that a float is rounded once
 //
-// Both dtypes are computed in double: a float's result is rounded once. Up to 2^20 pi/2 is subtracted in three parts,
-// of which q times the first two is exact without FMA too; beyond, x times as many bits of 2/pi as can matter is
-// computed in integers (Payne and Hanek), so every finite x has its sine.
+// Up to 2^20 pi is subtracted in parts, of which the first (in double the first two) times n is exact without FMA too;
+// beyond, x times as many bits of 2/pi as can matter is computed in integers (Payne and Hanek), so every finite x has
+// its sine.
 #pragma once
 #include "vmath_exp.h"
 
 namespace chainrule::CHAINRULE_ISA {
 
-template <class T>
-struct TrigTerms;
-template <>
-struct TrigTerms<float> {
-  static constexpr double sine[] = {-0.16666666666666666, 0.008333333333333333, -0.0001984126984126984,
-                                    2.7557319223985893e-06};
-  static constexpr double cosine[] = {0.041666666666666664, -0.001388888888888889, 2.48015873015873e-05,
-                                      -2.755731922398589e-07};
-};
-template <>
-struct TrigTerms<double> {
+struct TrigTerms {
   static constexpr double sine[] = {-0.16666666666666666,   0.008333333333333333,   -0.0001984126984126984,
                                     2.7557319223985893e-06, -2.505210838544172e-08, 1.6059043836821613e-10,
                                     -7.647163731819816e-13, 2.8114572543455206e-15};
@@ -29,6 +20,8 @@ struct TrigTerms<double> {
                                       -2.755731922398589e-07, 2.08767569878681e-09,   -1.1470745597729725e-11,
                                       4.779477332387385e-14,  -1.5619206968586225e-16};
 };
+
+constexpr double kSmall = 0x1p20;
 
 // x - q pi/2, and q modulo 4.
 struct Turned {
@@ -75,45 +68,73 @@ CHAINRULE_INLINE Turned turn(vec<double> x) {
                     second = fma(-n, vec<double>(0x1.0b4611a600000p-34), first);
   const vec<double> lost = fma(-n, vec<double>(0x1.0b4611a600000p-34), first - second);
   Turned t = {second + fma(-n, vec<double>(0x1.3198a2e037073p-69), lost), bitcast<i64>(whole)};
-  const mask<double> small = abs(x) < 0x1p20;
-  i64 all[vec<double>::size], every = -1;
-  store(all, small);
-  for (int i = 0; i < vec<double>::size; i++) every &= all[i];
-  if (every) return t;
+  const mask<double> small = abs(x) < kSmall;
+  if (all(small)) return t;
   double from[vec<double>::size], r[vec<double>::size];
   i64 q[vec<double>::size];
   store(from, x), store(r, t.r), store(q, t.q);
   for (int i = 0; i < vec<double>::size; i++)
-    if (!all[i]) r[i] = turn_large(from[i], &q[i]);
+    if (!(bits(small) >> i & 1)) r[i] = turn_large(from[i], &q[i]);
   return {load(r), load(q)};
 }
 
-// The sine of x + quarters pi/2, to T's precision.
-template <class T>
+// The sine of x + quarters pi/2.
 CHAINRULE_INLINE vec<double> sine(vec<double> x, i64 quarters) {
   const Turned t = turn(x);
   const vec<i64> q = t.q + vec<i64>(quarters);
   const vec<double> z = t.r * t.r;
-  const vec<double> s = fma(t.r * z, polynomial<double>(z, TrigTerms<T>::sine), t.r);
-  const vec<double> c = fma(z * z, polynomial<double>(z, TrigTerms<T>::cosine), z * -0.5) + 1.0;
+  const vec<double> s = fma(t.r * z, polynomial<double>(z, TrigTerms::sine), t.r);
+  const vec<double> c = fma(z * z, polynomial<double>(z, TrigTerms::cosine), z * -0.5) + 1.0;
   const vec<double> y = select<double>((q & i64(1)) == i64(0), s, c);
   return bitcast<double>(bitcast<i64>(y) ^ ((q & i64(2)) << 62));
 }
 
-CHAINRULE_INLINE vec<float> by_halves(vec<float> x, i64 quarters) {
-  const Widened w = widen(x);
-  return narrow({sine<float>(w.low, quarters), sine<float>(w.high, quarters)});
+// Of what was a float, up to kSmall: x + quarters pi/2 = n pi + r. Two parts of pi do: no such float is nearer to a
+// multiple of pi/2 than 2^-31.
+template <int Quarters>
+CHAINRULE_INLINE vec<double> sine_of_float(vec<double> x) {
+  constexpr double kShift = 0x1.8p52, kHalf = 0.5 * Quarters;
+  constexpr double p[] = {-0.1666666662614949, 0.008333331108596192, -0.00019840868208973516, 2.7525384376905084e-06,
+                          -2.3888908438581507e-08};
+  vec<double> n = x * 0.3183098861837907;
+  if constexpr (Quarters) n = n + kHalf;
+  const vec<double> whole = n + kShift;
+  n = whole - kShift;
+  if constexpr (Quarters) n = n - kHalf;
+  const vec<double> r = fma(-n, vec<double>(0x1.0b4611a626331p-33), fma(-n, vec<double>(0x1.921fb54400000p+1), x));
+  const vec<double> z = r * r;
+  return bitcast<double>(bitcast<i64>(fma(r * z, polynomial<double>(z, p), r)) ^ (bitcast<i64>(whole) << 63));
 }
-CHAINRULE_INLINE vec<double> by_halves(vec<double> x, i64 quarters) { return sine<double>(x, quarters); }
+
+inline __attribute__((noinline)) void sine_of_large(float* y, const float* x, i64 quarters) {
+  const Widened w = widen(load(x));
+  store(y, narrow({sine(w.low, quarters), sine(w.high, quarters)}));
+}
+
+template <int Quarters>
+CHAINRULE_INLINE vec<float> sine_of_turned(vec<float> x) {
+  const Widened w = widen(x);
+  const vec<float> y = narrow({sine_of_float<Quarters>(w.low), sine_of_float<Quarters>(w.high)});
+  const mask<float> small = abs(x) < float(kSmall);
+  if (all(small)) return y;
+  float large[vec<float>::size];  // of every lane, so that an element's bits don't depend on its neighbours
+  store(large, x);
+  sine_of_large(large, large, Quarters);
+  return select<float>(small, y, load(large));
+}
+template <int Quarters>
+CHAINRULE_INLINE vec<double> sine_of_turned(vec<double> x) {
+  return sine(x, Quarters);
+}
 
 template <class T>
 CHAINRULE_INLINE vec<T> sin(vec<T> x) {
-  return select<T>(abs(x) < T(0x1p-27), x, by_halves(x, 0));  // keeps the sign of zero
+  return select<T>(abs(x) < T(0x1p-27), x, sine_of_turned<0>(x));  // keeps the sign of zero
 }
 
 template <class T>
 CHAINRULE_INLINE vec<T> cos(vec<T> x) {
-  return by_halves(x, 1);
+  return sine_of_turned<1>(x);
 }
 
 }  // namespace chainrule::CHAINRULE_ISA
