@@ -37,6 +37,10 @@ CHAINRULE_INLINE auto by_dtype(Dtype dtype, F&& f) {
   return f(bool());
 }
 
+// A product's sums are cut into blocks of this many terms: part of what a product means, not a tuning knob
+// (docs/numerics.md).
+constexpr i64 kBlockK = 256;
+
 enum class Reduction : i32 { none, mean, sum };
 
 // A broadcasting iteration space, outermost dimension first, with one element stride per operand and dimension.

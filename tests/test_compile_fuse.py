@@ -96,6 +96,140 @@ def test_conv_and_gelu_whose_gradient_needs_the_sums() -> None:
     assert len(after) == len(before) - 1
 
 
+RESIDUALS: dict[str, Callable[..., Any]] = {
+    "x + h": lambda x, w, r: x + F.linear(x, w, r[0]),
+    "h + r": lambda x, w, r: F.linear(x, w, w[0]) + r,
+    "relu(h + r)": lambda x, w, r: F.relu(F.linear(x, w, w[0]) + r),
+    "gelu(r + h)": lambda x, w, r: F.gelu(r + F.linear(x, w)),
+    "r in place": lambda x, w, r: (r * 2).add_(F.linear(x, w)),  # which adds, and copies
+    "r is made before": lambda x, w, r: cr.exp(r) + F.linear(x, w),
+}
+KEEPING: dict[str, Callable[..., Any]] = {
+    "h + h": lambda x, w, r: (h := F.linear(x, w * r[0])) + h,
+    "used again": lambda x, w, r: ((h := F.linear(x, w)) + r) * h,
+    "r is made later": lambda x, w, r: F.linear(x, w) + cr.exp(r),
+    "r is written later": lambda x, w, r: ((y := r * 1), (h := F.linear(x, w)), y.mul_(2), h + y)[-1],
+    "r is repeated": lambda x, w, r: F.linear(x, w) + r[:1],
+    "h in place": lambda x, w, r: F.linear(x, w).add_(r),
+    "h of two": lambda x, w, r: F.linear(x, w) + F.linear(r, w),
+    "after the activation": lambda x, w, r: F.relu(F.linear(x, w)) + r,
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rows", [1, 3, 40, 300])
+@pytest.mark.parametrize("name", [*RESIDUALS, *KEEPING])
+@pytest.mark.parametrize("gradients", [True, False])
+def test_linear_and_residual(name: str, rows: int, dtype: Any, gradients: bool) -> None:
+    fn = (RESIDUALS | KEEPING)[name]
+    inputs = [normal(*s, dtype=dtype, seed=i) for i, s in enumerate([(rows, 33), (33, 33), (rows, 33)])]
+    if name == "r is repeated" and rows == 1:
+        pytest.skip("it isn't")
+    before, after = check(with_gradients(fn) if gradients else lambda *xs: (fn(*xs),), *inputs)
+    if gradients:
+        return
+    assert before.count("add") == 1
+    assert parts(after).count("add") == (name not in RESIDUALS and name != "h of two")
+    if name in RESIDUALS:
+        assert len(after) <= 3
+
+
+def trainer(rows: int, uses: int = 1) -> Callable[..., Any]:
+    """A step that trains on batches of so many rows, clears the gradients once, and uses one layer so many times."""
+    cr.manual_seed(0)
+    first, second = cr.nn.Linear(12, 12), cr.nn.Linear(12, 3)
+    params = [*first.parameters(), *second.parameters()]
+    opt = cr.optim.SGD(params, lr=0.1)
+
+    def step(x: cr.Tensor) -> Any:
+        opt.zero_grad()
+        for h in x.split(rows):
+            for _ in range(uses):
+                h = cr.tanh(first(h))
+            second(h).square().mean().backward()
+        opt.step()
+        return tuple(p.grad for p in params) + tuple(p * 1 for p in params)
+
+    return step
+
+
+def additions(rows: int, batches: int, uses: int = 1) -> tuple[int, int]:
+    """As the step was made, and after the passes; fails unless both have the bits of the call."""
+    eager = trainer(rows, uses)
+    steps = [cr.compile(trainer(rows, uses), fuse=fuse) for fuse in (False, True)]
+    for seed in range(4):
+        x = normal(rows * batches, 12, seed=seed)
+        expected = [t.detach().numpy().copy() for t in eager(x)]
+        for step in steps:
+            for a, b in zip(step(x), expected, strict=True):
+                np.testing.assert_array_equal(a.detach().numpy(), b)
+    before, after = (parts(kernels_of(step)).count("add") for step in steps)
+    return before, after
+
+
+@pytest.mark.parametrize(("rows", "batches"), [(1, 5), (4, 3), (40, 2), (256, 2)])
+def test_gradients_of_batches_are_added_by_the_products(rows: int, batches: int) -> None:
+    assert additions(rows, batches) == (4 * (batches - 1), 0)
+
+
+def test_gradients_of_more_rows_than_a_block() -> None:
+    """Only the biases': there, the gradient's order is that of an addition afterwards."""
+    assert additions(257, 3) == (8, 4)
+
+
+def test_gradients_of_a_layer_that_is_used_often() -> None:
+    assert additions(9, 1, uses=6) == (10, 2)  # the sum of the first two is a new array
+
+
+class Passing(cr.autograd.Function):
+    """The identity; its gradient is what `of` makes of the result's."""
+
+    @staticmethod
+    def forward(ctx: Any, x: cr.Tensor, of: Callable[[cr.Tensor], cr.Tensor]) -> cr.Tensor:
+        ctx.of = of
+        return x * 1
+
+    @staticmethod
+    def backward(ctx: Any, dy: cr.Tensor) -> Any:
+        return ctx.of(dy), None
+
+
+def test_a_product_that_is_added_in_place() -> None:
+    def fn(x: cr.Tensor, w: cr.Tensor) -> Any:
+        x = x.detach().requires_grad_()
+        y = sum((Passing.apply(x, lambda dy: F.linear(dy, w)) * i for i in range(2, 7)), x)
+        return cr.autograd.grad(y.square().sum(), [x])
+
+    before, after = check(fn, X, W)
+    assert parts(after).count("linear") == before.count("linear") == 5
+
+
+@pytest.mark.parametrize("case", ["two biases", "the total is read"])
+def test_gradients_that_are_not_only_added(case: str) -> None:
+    def make() -> Callable[..., Any]:
+        a, b, w = (cr.nn.Parameter(normal(*s, seed=i)) for i, s in enumerate([(5,), (5,), (5, 5)]))
+
+        def step(x: cr.Tensor) -> Any:
+            a.grad = b.grad = w.grad = None
+            for part in x.split(2):
+                if case == "two biases":  # each of which gets the gradient of the sum
+                    h, bias = part, a + b
+                else:
+                    h, bias = Passing.apply(part * a, lambda dy: dy if w.grad is None else dy * w.grad.sum()), b
+                F.linear(h, w, bias).square().sum().backward()
+            return a.grad, b.grad, w.grad
+
+        step(normal(6, 5))  # leaves get their place in the order of gradients when they are first used
+        return step
+
+    steps = [make(), cr.compile(make(), fuse=False), cr.compile(make())]
+    for seed in range(4):
+        results = [[g.numpy().copy() for g in step(normal(6, 5, seed=seed))] for step in steps]
+        for other in results[1:]:
+            for g, expected in zip(other, results[0], strict=True):
+                np.testing.assert_array_equal(g, expected)
+
+
 X, W = normal(7, 5), normal(5, 5, seed=1)
 KEPT: dict[str, Callable[..., Any]] = {
     "used again": lambda h: F.relu(h) + h,
@@ -174,8 +308,10 @@ def test_chains(name: str, shape: tuple[int, ...], dtype: Any) -> None:
 
 
 def program(seed: int) -> Callable[..., Any]:
-    """Thirty operations, drawn by chance: element-wise ones, also in place, of views and of sums, products, copies. Most
-    results are dropped again, so that their memory serves later ones."""
+    """Thirty operations, drawn by chance: element-wise ones, also in place, of views and of sums; products; copies.
+
+    Most results are dropped again, so that their memory serves later ones.
+    """
 
     def run(*inputs: cr.Tensor) -> Any:
         rng = np.random.default_rng(seed)
@@ -189,7 +325,7 @@ def program(seed: int) -> Callable[..., Any]:
             elif kind < 6:
                 made = [F.relu(a), cr.tanh(a), (a * 0.5).clamp(-1, 1)][kind - 3]
             elif kind == 6:
-                made = F.relu(F.linear(a, b[:, :24].t())) if a.shape == b.shape else a.neg()
+                made = [F.relu(F.linear(a, b)), F.linear(b, a, b[0]) + b, F.tanh(a + F.linear(a, a))][i % 3]
             elif kind == 7:
                 a[3:9] = b[10:16] * 2
                 continue

@@ -42,7 +42,7 @@ Input<T> weight_for(const char* op, py::handle weight, const Input<T>& x) {
 }
 
 py::object linear(py::handle x_in, py::handle weight, const py::object& bias, const std::string& activation,
-                  bool return_preactivation) {
+                  bool return_preactivation, const py::object& residual) {
   constexpr const char* op = "linear";
   return by_dtype(op, "x", x_in, [&](auto zero) -> py::object {
     using T = decltype(zero);
@@ -52,20 +52,36 @@ py::object linear(py::handle x_in, py::handle weight, const py::object& bias, co
     const i64 m = rows_of(op, x), n = w.shape(0), k = w.shape(1);
     Input<T> b{};
     if (!bias.is_none()) b = input<T>(op, "bias", bias, Shape{n});
+    Input<T> r{};
+    if (!residual.is_none()) r = input<T>(op, "residual", residual, with_last(x.shape(), n));
     py::array y = empty<T>(op, with_last(x.shape(), n)), z;
     if (return_preactivation) z = empty<T>(op, with_last(x.shape(), n));
     if (y.size() > 0) {
       const Work work = product_work<T>(1, m, n, k);
       const Scratch<T> scratch(kernels<T>().linear_scratch(m, n, k, work.threads));
       launch(work, kernels<T>().linear, data<T>(y), return_preactivation ? data<T>(z) : nullptr, x.data, w.data, b.data,
-             m, n, k, act, static_cast<T*>(scratch));
+             r.data, m, n, k, act, static_cast<T*>(scratch));
     }
     return return_preactivation ? py::object(py::make_tuple(y, z)) : py::object(y);
   });
 }
 
+// An array that a gradient is added to: no other argument's memory.
+template <class T>
+py::array sum_of(const char* arg, py::handle x, const Shape& shape, std::initializer_list<py::array> others) {
+  constexpr const char* op = "linear_backward";
+  const auto to = inout<T>(op, arg, x);
+  if (Shape(to.array.shape(), to.array.shape() + to.array.ndim()) != shape)
+    refuse(op, arg, describe(x), "the shape of the gradient that is added to it");
+  for (const py::array& other : others)
+    if (other.size() && may_overlap(to.array, other))
+      refuse(op, arg, describe(x), "memory that no other argument uses");
+  return to.array;
+}
+
 py::tuple linear_backward(py::handle dy_in, py::handle x_in, py::handle weight, const std::string& activation,
-                          const py::object& saved_in, const std::tuple<bool, bool, bool>& needs) {
+                          const py::object& saved_in, const std::tuple<bool, bool, bool>& needs,
+                          const std::tuple<py::object, py::object>& into) {
   constexpr const char* op = "linear_backward";
   return by_dtype(op, "dy", dy_in, [&](auto zero) {
     using T = decltype(zero);
@@ -83,13 +99,16 @@ py::tuple linear_backward(py::handle dy_in, py::handle x_in, py::handle weight, 
     const auto [need_dx, need_dw, need_db] = needs;
     py::array dx, dw, db;
     if (need_dx) dx = empty<T>(op, x.shape());
-    if (need_dw) dw = empty<T>(op, w.shape());
-    if (need_db) db = empty<T>(op, {n});
+    const bool add_dw = need_dw && !std::get<0>(into).is_none(), add_db = need_db && !std::get<1>(into).is_none();
+    if (add_dw) dw = sum_of<T>("into[0]", std::get<0>(into), w.shape(), {dy.array, x.array, w.array, saved.array});
+    if (add_db) db = sum_of<T>("into[1]", std::get<1>(into), {n}, {dy.array, x.array, w.array, saved.array, dw});
+    if (need_dw && !add_dw) dw = empty<T>(op, w.shape());
+    if (need_db && !add_db) db = empty<T>(op, {n});
     const Work work = product_work<T>(double(need_dx) + double(need_dw), m, n, k);
     const Scratch<T> scratch(kernels<T>().linear_backward_scratch(m, n, k, act != Activation::none, work.threads));
-    launch(work, kernels<T>().linear_backward, need_dx ? data<T>(dx) : nullptr, need_dw ? data<T>(dw) : nullptr,
-           need_db ? data<T>(db) : nullptr, dy.data, x.data, w.data, saved.data, m, n, k, act,
-           static_cast<T*>(scratch));
+    launch_with(add_dw || add_db ? OnInterrupt::finish : OnInterrupt::stop, work, kernels<T>().linear_backward,
+                need_dx ? data<T>(dx) : nullptr, need_dw ? data<T>(dw) : nullptr, need_db ? data<T>(db) : nullptr,
+                dy.data, x.data, w.data, saved.data, m, n, k, act, add_dw, add_db, static_cast<T*>(scratch));
     const auto given = [](bool need, const py::array& a) { return need ? py::object(a) : py::none(); };
     return py::make_tuple(given(need_dx, dx), given(need_dw, dw), given(need_db, db));
   });
@@ -99,10 +118,11 @@ py::tuple linear_backward(py::handle dy_in, py::handle x_in, py::handle weight, 
 
 BINDINGS(linear) {
   m.def("linear", linear, py::arg("x"), py::arg("weight"), py::arg("bias") = py::none(), py::arg("activation") = "none",
-        py::arg("return_preactivation") = false);
+        py::arg("return_preactivation") = false, py::arg("residual") = py::none());
   m.def("linear_backward", linear_backward, py::arg("dy"), py::arg("x"), py::arg("weight"),
         py::arg("activation") = "none", py::arg("saved") = py::none(),
-        py::arg("needs") = std::make_tuple(true, true, true));
+        py::arg("needs") = std::make_tuple(true, true, true),
+        py::arg("into") = std::make_tuple(py::none(), py::none()));
 }
 
 }  // namespace chainrule

@@ -1,6 +1,8 @@
-// linear:          z = x W^T + bias, y = f(z).  x (m, k), W (n, k), bias (n) or null; y, z (m, n), z or null.
+// linear:          z = x W^T + bias + residual, y = f(z).  x (m, k), W (n, k), bias (n) or null; y, z, residual (m, n),
+//                  z and residual or null.
 // linear_backward: dz = dy f'(z)                from dy and `saved` (y or z: activation.h); dz = dy without activation
-//                  dx = dz W, dW = dz^T x, dbias = the sum of dz's rows; each or null.
+//                  dx = dz W, dW = dz^T x, dbias = the sum of dz's rows; each or null. dW and dbias may add to what is
+//                  there: dW first of all, dbias last.
 #include "activation.h"
 #include "gemm.h"
 #include "kernels.h"
@@ -12,13 +14,13 @@ namespace {
 // From a finished sum to the layer's output, while the band is in the L1.
 template <class T>
 struct LinearEpilogue {
-  const T* bias;
+  const T *bias, *residual;
   T* z;
   i64 n;
   Activation activation;
 
   void operator()(T* y, i64 ldy, i64 row, i64 rows, i64 column, i64 columns) const {
-    if (!bias && !z && activation == Activation::none) return;
+    if (!bias && !residual && !z && activation == Activation::none) return;
     by_activation(activation, [&](auto kind) {
       for (i64 j = 0; j < columns; j += vec<T>::size) {
         const i64 lanes = at_most(columns - j, i64(vec<T>::size));
@@ -26,6 +28,7 @@ struct LinearEpilogue {
         for (i64 r = 0; r < rows; r++) {
           vec<T> v = load(y + r * ldy + j, lanes);
           if (bias) v = v + b;
+          if (residual) v = v + load(residual + (row + r) * n + column + j, lanes);
           if (z) store(z + (row + r) * n + column + j, v, lanes);
           store(y + r * ldy + j, activate<decltype(kind)::value>(v), lanes);
         }
@@ -85,7 +88,7 @@ void differentiate(Team& team, T* dz, T* sums, const T* dy, const T* saved, i64 
 
 // The blocks' sums in the order of a product over m: spans of blocks, then the spans.
 template <class T>
-void add_blocks(Team& team, T* db, const T* sums, i64 blocks, i64 n) {
+void add_blocks(Team& team, T* db, bool add, const T* sums, i64 blocks, i64 n) {
   constexpr i64 kSpanBlocks = kSpanK / kBlockK;
   parallel_for(team, n, kFlatGrain / 16, [&](i64 begin, i64 end) {
     for (i64 j = begin; j < end; j += vec<T>::size) {
@@ -97,7 +100,7 @@ void add_blocks(Team& team, T* db, const T* sums, i64 blocks, i64 n) {
           span = span + load(sums + b * n + j, lanes);
         total = first ? total + span : span;
       }
-      store(db + j, total, lanes);
+      store(db + j, add ? load(db + j, lanes) + total : total, lanes);
     }
   });
 }
@@ -110,11 +113,11 @@ i64 linear_scratch(i64 m, i64 n, i64 k, i64 threads) {
 }
 
 template <class T>
-void linear(Team& team, T* y, T* z, const T* x, const T* w, const T* bias, i64 m, i64 n, i64 k, Activation activation,
-            T* scratch) {
+void linear(Team& team, T* y, T* z, const T* x, const T* w, const T* bias, const T* residual, i64 m, i64 n, i64 k,
+            Activation activation, T* scratch) {
   products<T>(team, 1, grid_of<T>(1, m, n, k), scratch, [&](i64) {
     return product_of(y, n, false, PlainRows<T>{x, k}, TransposedColumns<T>{w, k},
-                      LinearEpilogue<T>{bias, z, n, activation});
+                      LinearEpilogue<T>{bias, residual, z, n, activation});
   });
 }
 
@@ -125,7 +128,7 @@ i64 linear_backward_scratch(i64 m, i64 n, i64 k, bool activation, i64 threads) {
 
 template <class T>
 void linear_backward(Team& team, T* dx, T* dw, T* db, const T* dy, const T* x, const T* w, const T* saved, i64 m, i64 n,
-                     i64 k, Activation activation, T* scratch) {
+                     i64 k, Activation activation, bool add_dw, bool add_db, T* scratch) {
   const bool active = activation != Activation::none;
   const auto s = backward_scratch<T>(m, n, k, active, team.size());
   const T* dz = dy;
@@ -134,7 +137,7 @@ void linear_backward(Team& team, T* dx, T* dw, T* db, const T* dy, const T* x, c
     team.barrier();
     if (active) dz = scratch;
   }
-  if (db) add_blocks(team, db, scratch + s.sums, s.row_blocks, n);
+  if (db) add_blocks(team, db, add_db, scratch + s.sums, s.row_blocks, n);
   if (dx)
     products<T>(team, 1, s.dx, scratch + s.dx_products, [&](i64) {
       return product_of(dx, k, false, PlainRows<T>{dz, n}, PlainColumns<T>{w, k, worth_reading_direct<T>(s.dx, k)},
@@ -142,7 +145,7 @@ void linear_backward(Team& team, T* dx, T* dw, T* db, const T* dy, const T* x, c
     });
   if (dw)
     products<T>(team, 1, s.dw, scratch + s.dw_products, [&](i64) {
-      return product_of(dw, k, false, TransposedRows<T>{dz, n, n},
+      return product_of(dw, k, add_dw, TransposedRows<T>{dz, n, n},
                         PlainColumns<T>{x, k, worth_reading_direct<T>(s.dw, k)}, NoEpilogue{});
     });
 }

@@ -15,9 +15,7 @@
 
 namespace chainrule::CHAINRULE_ISA {
 
-// K is cut into blocks of this many terms: part of what a product means, not a tuning knob (docs/numerics.md).
-constexpr i64 kBlockK = 256;
-// Blocks are summed in ascending order in spans of this many terms, spans in ascending order.
+// Blocks (kBlockK) are summed in ascending order in spans of this many terms, spans in ascending order.
 constexpr i64 kSpanK = 16 * kBlockK;
 
 // Columns of a panel of B.

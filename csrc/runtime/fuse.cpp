@@ -7,7 +7,8 @@
 namespace chainrule {
 
 void fuse(Nodes& nodes, PassMemory& memory) {
-  fuse_activations(nodes, memory);
+  fuse_epilogues(nodes, memory);
+  fuse_accumulation(nodes, memory);
   fuse_chains(nodes, memory);
 }
 

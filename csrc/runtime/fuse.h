@@ -22,9 +22,14 @@ class PassMemory {
 // All passes, in order.
 void fuse(Nodes& nodes, PassMemory& memory);
 
-// y = f(h) behind h = linear(x) or conv2d(x): done in the product's epilogue, while the sums are in registers or the
-// cache. h itself is still written where something reads it later, which convolutions can't.
-void fuse_activations(const Nodes& nodes, PassMemory& memory);
+// y = f(h) behind h = linear(x) or conv2d(x), y = h + r behind a linear: done in the product's epilogue, while the sums
+// are in registers or the cache. h itself is still written where something reads it after an activation, which
+// convolutions can't.
+void fuse_epilogues(const Nodes& nodes, PassMemory& memory);
+
+// total += g behind the linear_backward that makes g, a weight's or bias's gradient, for this sum alone: the product
+// adds to the total.
+void fuse_accumulation(const Nodes& nodes, PassMemory& memory);
 
 // Element-wise kernels of one size, each made of what the one before it made: one pass over memory, in which what only
 // they use is never written.

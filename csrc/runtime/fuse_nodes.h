@@ -1,5 +1,7 @@
 // What the passes share: recognising nodes, and asking who uses which memory.
 #pragma once
+#include <optional>
+
 #include "kernels.h"
 #include "runtime/fuse.h"
 
@@ -17,6 +19,22 @@ template <class F>
 typename NodeOf<F>::type* as(Node& node, F kernel) {
   if (node.kernel != reinterpret_cast<const void*>(kernel) || node.absorbed || node.refreshed) return nullptr;
   return static_cast<typename NodeOf<F>::type*>(&node);
+}
+
+// y = a + b, n elements each, side by side.
+template <class T>
+struct Sum {
+  T* y;
+  const T *a, *b;
+  i64 n;
+};
+template <class T>
+std::optional<Sum<T>> read_sum(Node& node) {
+  auto* const add = as(node, kernels<T>().add);
+  if (!add) return {};
+  const Strided& space = add->template argument<3>();
+  if (space.dims != 1 || space.stride[0][0] != 1 || space.stride[1][0] != 1) return {};
+  return Sum<T>{add->template argument<0>(), add->template argument<1>(), add->template argument<2>(), space.shape[0]};
 }
 
 inline bool overlap(const Arena::Extent& a, const Arena::Extent& b) { return a.begin < b.end && b.begin < a.end; }

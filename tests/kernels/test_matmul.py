@@ -46,6 +46,19 @@ BAD_CALLS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: kernels.linear(X, W, BIAS[:, None]), ValueError, r"linear: argument 'bias'.*shape \(4,\)"),
     (lambda: kernels.linear(X, W, BIAS.astype(float)), TypeError, "linear: argument 'bias'"),
     (lambda: kernels.linear(X, W, BIAS, "swish"), ValueError, "linear: argument 'activation' is 'swish', want one of"),
+    (lambda: kernels.linear(X, W, None, residual=DY[0]), ValueError, r"linear: argument 'residual'.*shape \(5, 4\)"),
+    (lambda: kernels.linear(X, W, None, residual=DY.astype(float)), TypeError, "linear: argument 'residual'"),
+    (lambda: kernels.linear_backward(DY, X, W, into=(W, None)), ValueError, r"argument 'into\[0\]'.*memory that no"),
+    (lambda: kernels.linear_backward(DY, X, W, into=(X, None)), ValueError, r"argument 'into\[0\]'.*the shape of"),
+    (
+        lambda: kernels.linear_backward(DY, X, W, into=(None, DY[0])),
+        ValueError,
+        r"argument 'into\[1\]'.*memory that no",
+    ),
+    (lambda: kernels.linear_backward(DY, X, W, into=(W.T.copy().T, None)), ValueError, r"argument 'into\[0\]'"),
+    (lambda: kernels.linear_backward(DY, X, W, into=(W.astype(float), None)), TypeError, r"argument 'into\[0\]'"),
+    (lambda: kernels.linear_backward(DY, X, W, into=(1, None)), TypeError, r"argument 'into\[0\]'"),  # type: ignore[arg-type]
+    (lambda: kernels.linear_backward(DY, X, W, into=None), TypeError, "linear_backward"),  # type: ignore[arg-type]
     (lambda: kernels.linear_backward(DY.astype(int), X, W), TypeError, "linear_backward: argument 'dy'"),
     (lambda: kernels.linear_backward(DY[:, :3], X, W), ValueError, r"linear_backward: argument 'dy'.*shape \(5, 4\)"),
     (lambda: kernels.linear_backward(DY[:4], X, W), ValueError, r"linear_backward: argument 'dy'.*shape \(5, 4\)"),
@@ -204,3 +217,19 @@ def test_inputs_are_left_alone(rng: np.random.Generator) -> None:
     kernels.matmul(a, b)
     np.testing.assert_array_equal(a, before[0])
     np.testing.assert_array_equal(b, before[1])
+
+
+@pytest.mark.parametrize("rows", [1, 4, 256])
+def test_gradients_that_are_added_have_the_bits_of_an_addition(rows: int) -> None:
+    """A weight gradient of one block of rows; beyond, what is there is the first term of the blocks' sum."""
+    rng = np.random.default_rng(0)
+    dy, x, w, dw, db = (
+        rng.standard_normal(s).astype(np.float32) for s in ((rows, 33), (rows, 40), (33, 40), (33, 40), 33)
+    )
+    _, gw, gb = kernels.linear_backward(dy, x, w)
+    expected = kernels.add(dw, gw), kernels.add(db, gb)
+    _, *got = kernels.linear_backward(dy, x, w, into=(dw, db))
+    assert got[0] is dw
+    assert got[1] is db
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -17,16 +17,17 @@ def linear(
     bias: Array | None = None,
     activation: str = "none",
     return_preactivation: bool = False,
+    residual: Array | None = None,
 ) -> Array | tuple[Array, Array]:
-    """y = f(x W^T + bias) for x of shape (..., k), W (n, k), bias (n,): y is (..., n).
+    """y = f(x W^T + bias + residual) for x of shape (..., k), W (n, k), bias (n,): y is (..., n), as is ``residual``.
 
     ``activation`` is ``"none"``, ``"relu"``, ``"leaky_relu"`` (slope 0.01), ``"gelu"``, ``"gelu_tanh"``, ``"silu"``,
     ``"sigmoid"`` or ``"tanh"``, computed while the sums are in the cache. With ``return_preactivation`` the result is
-    (y, z), z = x W^T + bias.
+    (y, z), z = x W^T + bias + residual.
 
     Raises ``TypeError`` for dtypes that aren't all float32 or all float64, ``ValueError`` for shapes that don't fit.
     """
-    result: Any = _core.linear(x, weight, bias, activation, return_preactivation)
+    result: Any = _core.linear(x, weight, bias, activation, return_preactivation, residual)
     return result  # type: ignore[no-any-return]
 
 
@@ -37,14 +38,17 @@ def linear_backward(
     activation: str = "none",
     saved: Array | None = None,
     needs: tuple[bool, bool, bool] = (True, True, True),
+    into: tuple[Array | None, Array | None] = (None, None),
 ) -> tuple[Array | None, Array | None, Array | None]:
     """Gradients (dx, dW, dbias) of :func:`linear`; None for those that ``needs`` leaves out.
 
     With dz = dy f'(z): dx = dz W, dW = dz^T x, dbias = the sum of dz over all but the last dimension. ``saved`` is what
     f' is computed from, of dy's shape: the output y for relu, leaky_relu, sigmoid and tanh, the pre-activation z for
-    gelu, gelu_tanh and silu; nothing for ``"none"``.
+    gelu, gelu_tanh and silu; nothing for ``"none"``. ``into`` are C-contiguous arrays that dW and dbias are added to, and
+    which are returned in their place. The sum's bits are those of an addition afterwards for at most 256 rows
+    (docs/numerics.md); beyond, dW's may differ in the last place.
     """
-    return _core.linear_backward(dy, x, weight, activation, saved, needs)
+    return _core.linear_backward(dy, x, weight, activation, saved, needs, into)
 
 
 def matmul(a: Array, b: Array, transpose_a: bool = False, transpose_b: bool = False) -> Array:

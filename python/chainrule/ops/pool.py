@@ -25,10 +25,13 @@ class MaxPool2d(Function):
         ctx.shape = x.shape
         ctx.save_for_backward(indices)
         ctx.mark_non_differentiable(indices)
+        ctx.set_materialize_grads(False)  # that of the indices would be zeros
         return y, indices
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor, _: Any) -> Any:
+    def backward(ctx: Any, dy: Tensor | None, _: Any) -> Any:
+        if dy is None:
+            return None, None
         (indices,) = ctx.saved_tensors
         return MaxPool2dGradient.apply(dy, indices, ctx.shape), None
 

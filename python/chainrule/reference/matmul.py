@@ -33,10 +33,13 @@ def linear(
     bias: Array | None = None,
     activation: str = "none",
     return_preactivation: bool = False,
+    residual: Array | None = None,
 ) -> Array | tuple[Array, Array]:
     z = np.matmul(x, weight.T)
     if bias is not None:
         z = z + bias
+    if residual is not None:
+        z = z + residual
     y = ACTIVATIONS[activation][0](z)
     return (y, z) if return_preactivation else y
 
@@ -48,12 +51,15 @@ def linear_backward(
     activation: str = "none",
     saved: Array | None = None,
     needs: tuple[bool, bool, bool] = (True, True, True),
+    into: tuple[Array | None, Array | None] = (None, None),
 ) -> tuple[Array | None, Array | None, Array | None]:
     dz = dy if saved is None else ACTIVATIONS[activation][1](dy, saved)
     rows = as_matrix(dz)
     dx = np.matmul(dz, weight) if needs[0] else None
     dw = rows.T @ as_matrix(x) if needs[1] else None
-    return dx, dw, rows.sum(0) if needs[2] else None
+    db = rows.sum(0) if needs[2] else None
+    dw, db = (g if to is None or g is None else np.add(to, g, out=to) for to, g in zip(into, (dw, db), strict=True))
+    return dx, dw, db
 
 
 def matmul(a: Array, b: Array, transpose_a: bool = False, transpose_b: bool = False) -> Array:

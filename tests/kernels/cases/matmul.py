@@ -97,6 +97,11 @@ def linear_condition(x: Array, weight: Array, bias: Array | None = None, **optio
     return (z, z) if options.get("return_preactivation") else z
 
 
+def residual_condition(x: Array, weight: Array, bias: Array | None, *rest: Any) -> Any:
+    b = None if bias is None else abs(bias)
+    return reference.linear(abs(x), abs(weight), b, "none", True, abs(rest[-1]))
+
+
 def without_bias(make: Callable[..., tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:
     return lambda rng, dtype: make(rng, dtype)[:2]
 
@@ -159,6 +164,46 @@ def linear_backward_case(name: str, shapes: tuple[tuple[int, ...], ...], activat
     )
 
 
+def with_residual(make: Callable[..., tuple[Any, ...]], bias: bool) -> Callable[..., tuple[Any, ...]]:
+    """(x, weight, bias or None, activation, return_preactivation, residual)."""
+
+    def args(rng: np.random.Generator, dtype: np.dtype) -> tuple[Any, ...]:
+        x, weight, b, residual = make(rng, dtype)
+        return x, weight, b if bias else None, "relu", True, residual
+
+    return args
+
+
+def added(make: Callable[..., tuple[Any, ...]], both: bool) -> Callable[..., tuple[Any, ...]]:
+    """(dy, x, weight, activation, saved, needs, into)."""
+
+    def args(rng: np.random.Generator, dtype: np.dtype) -> tuple[Any, ...]:
+        dy, x, weight, dw, db = make(rng, dtype)
+        return dy, x, weight, "none", None, (False, True, True), (dw, db if both else None)
+
+    return args
+
+
+def added_condition(dy: Array, x: Array, weight: Array, *rest: Any) -> Any:
+    dw, db = rest[-1]
+    into = abs(dw), None if db is None else abs(db)
+    return reference.linear_backward(abs(dy), abs(x), weight, "none", None, (False, True, True), into)
+
+
+def sums() -> list[Case]:
+    """With a residual; with gradients that are added to what is there."""
+    cases = []
+    for i, (lead, n, k) in enumerate(LAYERS):
+        name, even = f"{'x'.join(map(str, lead))}-{n}-{k}", i % 2 == 0
+        shapes = ((*lead, k), (n, k), (n,), (*lead, n))
+        made, exact = (with_residual(f(*shapes), even) for f in (normal, integers))
+        cases.append(Case("linear", f"{name}-residual", made, {}, ULPS, residual_condition, exact))
+        shapes = ((*lead, n), (*lead, k), (n, k), (n, k), (n,))
+        made, exact = (added(f(*shapes), even) for f in (normal, integers))
+        cases.append(Case("linear_backward", f"{name}-into", made, {}, ULPS, added_condition, exact))
+    return cases
+
+
 def layers() -> list[Case]:
     cases = []
     for lead, n, k in LAYERS:
@@ -176,6 +221,7 @@ def layers() -> list[Case]:
 
 CASES = [
     *layers(),
+    *sums(),
     *products(),
     *(
         Case("matmul", f"{a}@{b}", normal(a, b), ulps=ULPS, scale=condition, integers=integers(a, b))

@@ -1,0 +1,130 @@
+// What is done element by element to a product's result moves into its epilogue: a residual is added, an activation
+// applied, in this order.
+#include "runtime/fuse_nodes.h"
+
+namespace chainrule {
+namespace {
+
+// y = f(h), or h + residual
+struct Follower {
+  void* y;
+  const void* residual;  // null: an activation
+  Activation kind;
+  i64 n;
+};
+
+template <class T>
+bool read_follower(Node& node, const void* h, Follower* found) {
+  const Kernels<T>& k = kernels<T>();
+  const std::pair<decltype(k.relu), Activation> kinds[] = {
+      {k.relu, Activation::relu}, {k.gelu, Activation::gelu},       {k.gelu_tanh, Activation::gelu_tanh},
+      {k.silu, Activation::silu}, {k.sigmoid, Activation::sigmoid}, {k.tanh, Activation::tanh}};
+  for (const auto& [kernel, kind] : kinds)
+    if (auto* a = as(node, kernel)) {
+      *found = {a->template argument<0>(), nullptr, kind, a->template argument<2>()};
+      return a->template argument<1>() == h;
+    }
+  if (const auto sum = read_sum<T>(node)) {
+    *found = {sum->y, sum->a == h ? sum->b : sum->a, Activation::none, sum->n};
+    return (sum->a == h) != (sum->b == h);
+  }
+  return false;
+}
+
+// The node that makes another array of h, which node `i` writes and nothing else touches before. Null where there is
+// none, or where it can't be moved to i: its result's memory serves something else until then, or the residual is made
+// later. `scratch`, which is done with before the result is wanted, often lies there; it can be moved.
+Node* follower_of(const Nodes& nodes, size_t i, const void* h, const void* scratch, i64 n,
+                  bool (*read)(Node&, const void*, Follower*), Follower* found) {
+  const Arena::Extent whole = extent_of(*nodes[i], h, true);
+  for (size_t j = i + 1; j < nodes.size(); j++) {
+    Node& node = *nodes[j];
+    if (node.absorbed || !touches(node, whole)) continue;
+    if (!read(node, h, found) || found->n != n) return nullptr;
+    const Arena::Extent result = extent_of(node, found->y, true);
+    if (found->residual) {
+      const Arena::Extent residual = extent_of(node, found->residual, false);
+      if (overlap(residual, whole) || overlap(residual, result)) return nullptr;
+      if (any_between(nodes, i, j, [&](const Node& other) { return writes(other, residual); })) return nullptr;
+    }
+    if (found->y == h) return &node;
+    for (const Known& k : known_of(*nodes[i]))
+      if (overlap(k.extent, result) && k.memory != scratch) return nullptr;
+    if (any_between(nodes, i, j, [&](const Node& other) { return touches(other, result); })) return nullptr;
+    return &node;
+  }
+  return nullptr;
+}
+
+// Where a product keeps what the pass changes; z and residual are null for a convolution.
+template <class T>
+struct Product {
+  T** y;
+  T** z;
+  const T** residual;
+  T** scratch;
+  Activation* activation;
+  i64 size;  // elements of y
+};
+
+template <class T>
+bool read_product(Node& node, Product<T>* p) {
+  if (auto* linear = as(node, kernels<T>().linear)) {
+    *p = {&linear->template argument<0>(), &linear->template argument<1>(),
+          &linear->template argument<5>(), &linear->template argument<10>(),
+          &linear->template argument<9>(), linear->template argument<6>() * linear->template argument<7>()};
+    return *p->z == nullptr && *p->activation == Activation::none;
+  }
+  if (auto* conv = as(node, kernels<T>().conv2d)) {
+    const Conv2d& c = conv->template argument<4>();
+    *p = {&conv->template argument<0>(),
+          nullptr,
+          nullptr,
+          &conv->template argument<6>(),
+          &conv->template argument<5>(),
+          c.batch * c.cout * c.window.oh * c.window.ow};
+    return *p->activation == Activation::none;
+  }
+  return false;
+}
+
+template <class T>
+bool fuse_at(const Nodes& nodes, size_t i, PassMemory& memory) {
+  Node& node = *nodes[i];
+  Product<T> product;
+  if (!read_product(node, &product) || product.size == 0) return false;
+  T *const h = *product.y, *const scratch = *product.scratch;
+  Follower f;
+  Node* const behind = follower_of(nodes, i, h, scratch, product.size, read_follower<T>, &f);
+  if (!behind || (f.residual && (!product.residual || *product.residual))) return false;
+  const bool lives = f.y != h && lives_on(nodes, i, behind, extent_of(node, h, true), memory);
+  if (lives && (f.residual || !product.z)) return false;
+  std::vector<Known> known = known_of(*behind);
+  for (const Known& k : known_of(node)) known.push_back(k);
+  const Arena::Extent room = extent_of(node, scratch, true);
+  if (scratch && overlap(room, extent_of(*behind, f.y, true))) {
+    const Arena::Extent own = memory.add_block(size_t(room.end - room.begin));
+    *product.scratch = reinterpret_cast<T*>(const_cast<char*>(own.begin));
+    known.push_back({own.begin, true, own});
+  }
+  if (lives) *product.z = h;
+  *product.y = static_cast<T*>(f.y);
+  if (f.residual)
+    *product.residual = static_cast<const T*>(f.residual);
+  else
+    *product.activation = f.kind;
+  find_uses(node, known);
+  node.cost += behind->cost;
+  behind->absorbed = true;
+  return true;
+}
+
+}  // namespace
+
+void fuse_epilogues(const Nodes& nodes, PassMemory& memory) {
+  for (size_t i = 0; i < nodes.size(); i++)
+    while (!nodes[i]->absorbed && (fuse_at<float>(nodes, i, memory) || fuse_at<double>(nodes, i, memory))) {
+    }
+}
+
+}  // namespace chainrule
