@@ -160,6 +160,12 @@ CHAINRULE_INLINE Filter weight_filter(const Conv2d& conv, const Sizes& s) {
   return filter_of(view_of(conv.window), s.products, conv.groups, s.in, s.out);
 }
 
+// Its vecs are of input channels.
+template <class T>
+CHAINRULE_INLINE bool by_winograd(const Conv2d& conv, const Sizes& s) {
+  return worth_transforming<T>(view_of(conv.window), s.products, s.out, s.in);
+}
+
 }  // namespace
 
 template <class T>
@@ -171,7 +177,7 @@ i64 conv2d_backward_weight_scratch(const Conv2d& conv, i64 threads) {
   if (s.in == 0) return 0;
   const WeightCut cut = weight_cut<T>(conv, s);
   const i64 direct = threads * cut.storage + (cut.chunks > 1 ? cut.chunks * conv.cout * s.in * s.taps : 0);
-  if (!worth_transforming<T>(view, s.products, s.in, s.out)) return direct;
+  if (!by_winograd<T>(conv, s)) return direct;
   return at_least(GradientCut<T>(weight_filter(conv, s)).scratch(threads), direct);
 }
 
@@ -179,9 +185,7 @@ template <class T>
 void conv2d_backward_weight(Team& team, T* dw, const T* dy, const T* x, const Conv2d& conv, T* scratch) {
   const Sizes s = sizes_of(conv);
   if constexpr (kTransforms<T>)
-    if (worth_transforming<T>(view_of(conv.window), s.products, s.in, s.out) &&
-        filter_gradient(team, dw, dy, x, weight_filter(conv, s), scratch))
-      return;
+    if (by_winograd<T>(conv, s) && filter_gradient(team, dw, dy, x, weight_filter(conv, s), scratch)) return;
   weight_sums(team, dw, dy, x, conv, s, scratch);
 }
 

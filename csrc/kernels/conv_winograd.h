@@ -35,10 +35,11 @@ CHAINRULE_INLINE bool worth_transforming(const View& v, i64 products, i64 in, i6
   if ((v.delta_y != 1 || v.delta_x != 1) && (v.delta_y != -1 || v.delta_x != -1)) return false;
   constexpr i64 kMostWeights = i64(1) << 18;  // beyond, 16 elements each leave the caches
   if (in < 8 || out < 8 || in * out > kMostWeights) return false;
-  // In products per vec of channels: 16 a tile and what transforms cost, against 9 a position.
+  // In products per vec of channels: 16 a tile and what transforms cost, against 9 a position, in whole vecs.
   const i64 tiles = ceil_div(v.rows, i64(2)) * ceil_div(v.columns, i64(2));
   const i64 wide_in = round_up(in, vec<float>::size), wide_out = round_up(out, vec<float>::size);
-  return tiles * (16 * in * wide_out + 60 * (wide_in + wide_out)) * 10 < 9 * v.positions() * in * out * 11;
+  return tiles * (16 * in * wide_out + 60 * (wide_in + wide_out)) * 10 <
+         9 * round_up(v.positions(), vec<float>::size) * in * out * 11;
 }
 
 // How the tiles are cut into items, and a thread's scratch. A pitch is a line more than a multiple of a page: the 16
