@@ -56,11 +56,10 @@ Node* follower_of(const Nodes& nodes, size_t i, const void* h, const void* scrat
   return nullptr;
 }
 
-// Where a product keeps what the pass changes; z and residual are null for a convolution.
+// Where a product keeps what the pass changes; residual is null for a convolution.
 template <class T>
 struct Product {
   T** y;
-  T** z;
   const T** residual;
   T** scratch;
   Activation* activation;
@@ -70,18 +69,13 @@ struct Product {
 template <class T>
 bool read_product(Node& node, Product<T>* p) {
   if (auto* linear = as(node, kernels<T>().linear)) {
-    *p = {&linear->template argument<0>(), &linear->template argument<1>(),
-          &linear->template argument<5>(), &linear->template argument<10>(),
+    *p = {&linear->template argument<0>(), &linear->template argument<5>(), &linear->template argument<10>(),
           &linear->template argument<9>(), linear->template argument<6>() * linear->template argument<7>()};
-    return *p->z == nullptr && *p->activation == Activation::none;
+    return !linear->template argument<1>() && *p->activation == Activation::none;
   }
   if (auto* conv = as(node, kernels<T>().conv2d)) {
     const Conv2d& c = conv->template argument<4>();
-    *p = {&conv->template argument<0>(),
-          nullptr,
-          nullptr,
-          &conv->template argument<6>(),
-          &conv->template argument<5>(),
+    *p = {&conv->template argument<0>(), nullptr, &conv->template argument<6>(), &conv->template argument<5>(),
           c.batch * c.cout * c.window.oh * c.window.ow};
     return *p->activation == Activation::none;
   }
@@ -97,8 +91,7 @@ bool fuse_at(const Nodes& nodes, size_t i, PassMemory& memory) {
   Follower f;
   Node* const behind = follower_of(nodes, i, h, scratch, product.size, read_follower<T>, &f);
   if (!behind || (f.residual && (!product.residual || *product.residual))) return false;
-  const bool lives = f.y != h && lives_on(nodes, i, behind, extent_of(node, h, true), memory);
-  if (lives && (f.residual || !product.z)) return false;
+  if (f.y != h && lives_on(nodes, i, behind, extent_of(node, h, true), memory)) return false;
   std::vector<Known> known = known_of(*behind);
   for (const Known& k : known_of(node)) known.push_back(k);
   const Arena::Extent room = extent_of(node, scratch, true);
@@ -107,7 +100,6 @@ bool fuse_at(const Nodes& nodes, size_t i, PassMemory& memory) {
     *product.scratch = reinterpret_cast<T*>(const_cast<char*>(own.begin));
     known.push_back({own.begin, true, own});
   }
-  if (lives) *product.z = h;
   *product.y = static_cast<T*>(f.y);
   if (f.residual)
     *product.residual = static_cast<const T*>(f.residual);
