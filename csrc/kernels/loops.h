@@ -29,14 +29,16 @@ CHAINRULE_INLINE void parallel_for(Team& team, i64 n, i64 grain, F&& body) {
 // Elements per chunk of a pass over flat arrays: 16 KB of float32 each.
 constexpr i64 kFlatGrain = 4096;
 
-// body(i, lanes) for a flat array of n elements, a vec at a time; lanes is vec<T>::size but for the last.
+// body(i, lanes) for a flat array of n elements, a vec at a time; lanes is vec<T>::size but for the last. Flattened, so
+// that the body of whole vecs is compiled for that constant: without masks, twice as fast on AVX2.
 template <class T, class F>
 CHAINRULE_INLINE void parallel_vecs(Team& team, i64 n, F&& body) {
-  parallel_for(team, n, kFlatGrain, [&](i64 begin, i64 end) {
-    i64 i = begin;
-    for (; i + vec<T>::size <= end; i += vec<T>::size) body(i, i64(vec<T>::size));
-    if (i < end) body(i, end - i);
-  });
+  parallel_for(
+      team, n, kFlatGrain, [&](i64 begin, i64 end) __attribute__((flatten)) {
+        i64 i = begin;
+        for (; i + vec<T>::size <= end; i += vec<T>::size) body(i, i64(vec<T>::size));
+        if (i < end) body(i, end - i);
+      });
 }
 
 // body(i, lanes) for the vectors of [from, to) on this thread. Whole vectors and the tail get lanes of two types, so

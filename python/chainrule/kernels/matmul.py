@@ -44,8 +44,8 @@ def linear_backward(
 
     With dz = dy f'(z): dx = dz W, dW = dz^T x, dbias = the sum of dz over all but the last dimension. ``saved`` is what
     f' is computed from, of dy's shape: the output y for relu, leaky_relu, sigmoid and tanh, the pre-activation z for
-    gelu, gelu_tanh and silu; nothing for ``"none"``. ``into`` are C-contiguous arrays that dW and dbias are added to, and
-    which are returned in their place. The sum's bits are those of an addition afterwards for at most 256 rows
+    gelu, gelu_tanh and silu; nothing for ``"none"``. ``into`` are C-contiguous arrays that dW and dbias are added to,
+    and which are returned in their place. The sum's bits are those of an addition afterwards for at most 256 rows
     (docs/numerics.md); beyond, dW's may differ in the last place.
     """
     return _core.linear_backward(dy, x, weight, activation, saved, needs, into)
