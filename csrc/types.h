@@ -88,10 +88,15 @@ struct Window2d {
   i64 dh, dw;  // dilation
 };
 
-// A convolution of NCHW images: the window slides over every plane of x (batch, cin, h, w), y is (batch, cout, oh, ow).
+// How images (batch, channels, h, w) lie in memory: plane by plane, or all channels of a pixel together.
+enum class Format : i32 { channels_first, channels_last };
+
+// A convolution of images: the window slides over every plane of x (batch, cin, h, w), y is (batch, cout, oh, ow), both
+// in the same format.
 struct Conv2d {
   i64 batch, cin, cout, groups;
   Window2d window;
+  Format format;
 };
 
 // A recurrence over (steps, batch, ...) arrays, first step to last or last to first.

@@ -74,6 +74,9 @@ py::array numeric(const char* op, const char* arg, py::handle x);
 py::array movable(const char* op, const char* arg, py::handle x);
 bool may_overlap(const py::array& a, const py::array& b);  // judged by their first and last bytes
 
+// y = x, views of the same shape or x broadcast to y's.
+void launch_copy(const char* op, py::array& y, const py::array& x);
+
 // A fresh C-contiguous copy of any view, native and aligned, from the pool. dtype: floating, integer or bool.
 py::array contiguous(const char* op, const py::array& x);
 

@@ -45,7 +45,7 @@ Conv2d conv_of(const char* op, const Shape& x, const Shape& w, const Options& o)
                         padding.w,
                         dilation.h,
                         dilation.w};
-  return {x[0], x[1], w[0], groups, window};
+  return {x[0], x[1], w[0], groups, window, Format::channels_first};
 }
 
 Shape output_shape(const Conv2d& c) { return {c.batch, c.cout, c.window.oh, c.window.ow}; }

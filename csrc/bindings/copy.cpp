@@ -68,12 +68,16 @@ Plan plan(const char* op, py::array& y, const py::array* x) {
   return p;
 }
 
+}  // namespace
+
 void launch_copy(const char* op, py::array& y, const py::array& x) {
   if (y.size() == 0) return;
   const Plan p = plan(op, y, &x);
   launch(Work(bytes(2.0 * double(y.nbytes()))), kernels<float>().copy, static_cast<void*>(p.y),
          static_cast<const void*>(p.x), p.space, p.item);
 }
+
+namespace {
 
 // The bytes between an array's first and behind its last, for arrays that hold some.
 std::pair<const char*, const char*> extent(const py::array& a) {

@@ -1,0 +1,26 @@
+// Images (batch, channels, h, w) whose memory is in either of PyTorch's formats. A channels_last array has the strides
+// of a contiguous (batch, h, w, channels) array: pixels are what lies together.
+#pragma once
+#include "bindings/arrays.h"
+
+namespace chainrule {
+
+// Judged by the strides as they are written, so that images of one channel or one pixel keep their format. The stride
+// of the batch isn't looked at where there is one image. channels_first for everything that isn't channels_last.
+Format format_of(const py::array& x);
+
+// An input of four dimensions in the format that it has, or in the given one: what lies otherwise is copied.
+template <class T>
+struct Images : Input<T> {
+  Format format;
+};
+template <class T>
+Images<T> images(const char* op, const char* arg, py::handle x);
+template <class T>
+Images<T> images(const char* op, const char* arg, py::handle x, const Shape& shape, Format format);
+
+// A fresh uninitialised array of images.
+template <class T>
+py::array empty_images(const char* op, const Shape& shape, Format format);
+
+}  // namespace chainrule
