@@ -34,8 +34,8 @@ CHAINRULE_INLINE vec<T> sum_lanes(const vec<T>* v) {
 }
 
 template <class T, int Outputs, int Terms>
-__attribute__((noinline)) static void dots_fixed(T* sums, i64 row, const T* dy, const T* x, const i32* offset,
-                                                 const DotBlock& b) {
+__attribute__((noinline)) void dots_fixed(T* sums, i64 row, const T* dy, const T* x, const i32* offset,
+                                          const DotBlock& b) {
   constexpr i64 size = vec<T>::size;
   vec<T> sum[Outputs][Terms];
 #pragma GCC unroll 8

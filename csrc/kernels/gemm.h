@@ -16,6 +16,10 @@ struct NoEpilogue {
   template <class T>
   CHAINRULE_INLINE void operator()(T*, i64, i64, i64, i64, i64) const {}
 };
+template <class Epilogue>
+constexpr bool kChanges = true;
+template <>
+inline constexpr bool kChanges<NoEpilogue> = false;
 
 // How C is cut into chunks, and K into spans that are computed apart when C alone has too few chunks.
 struct Grid {
@@ -93,11 +97,22 @@ struct Part {
   i64 row, rows, column, columns;
 };
 
-// c (at the part's first element) = or += the product over k in [begin, end), at most one span. finish(c, row, rows) is
-// called for each band of rows when its sums are complete. scratch: the panels, then a tile.
-template <class T, class A, class B, class Finish>
-CHAINRULE_INLINE void multiply_part(T* c, i64 ldc, bool add, Part at, i64 begin, i64 end, const A& a, const B& b,
-                                    T* scratch, Finish&& finish) {
+// What is called for a band of rows when its sums are complete. A pointer, not a template's argument: products that
+// differ in their epilogue alone share multiply_part, which is large.
+template <class T>
+struct Finish {
+  void (*call)(const void* closure, T* c, i64 row, i64 rows) = nullptr;  // null: nothing is to be done
+  const void* closure = nullptr;
+  CHAINRULE_INLINE void operator()(T* c, i64 row, i64 rows) const {
+    if (call) call(closure, c, row, rows);
+  }
+};
+
+// c (at the part's first element) = or += the product over k in [begin, end), at most one span. scratch: the panels,
+// then a tile.
+template <class T, class A, class B>
+__attribute__((noinline)) void multiply_part(T* c, i64 ldc, bool add, Part at, i64 begin, i64 end, const A& a,
+                                             const B& b, T* scratch, Finish<T> finish = {}) {
   if constexpr (kThin<A, B>)
     if (at.rows <= kThinRows) {
       thin_product(c, ldc, add, at.rows, at.columns, a.data + at.row * a.ld, a.ld, b, at.column, begin, end);
@@ -160,7 +175,11 @@ CHAINRULE_INLINE void add_part(T* to, i64 ldto, const T* from, i64 ldfrom, i64 r
 template <class T, class A, class B, class Epilogue>
 CHAINRULE_INLINE void product_part(T* c, i64 ldc, bool add, Part at, i64 k, const A& a, const B& b,
                                    const Epilogue& epilogue, T* scratch) {
-  const auto finish = [&](T* band, i64 row, i64 rows) { epilogue(band, ldc, row, rows, at.column, at.columns); };
+  const auto whole = [&](T* band, i64 row, i64 rows) { epilogue(band, ldc, row, rows, at.column, at.columns); };
+  Finish<T> finish;
+  if constexpr (kChanges<Epilogue>)
+    finish = {[](const void* f, T* band, i64 row, i64 rows) { (*static_cast<decltype(&whole)>(f))(band, row, rows); },
+              &whole};
   if (k == 0) {
     for (i64 r = 0; r < at.rows && !add; r++)
       for (i64 j = 0; j < at.columns; j += vec<T>::size) store(c + r * ldc + j, vec<T>(0), at.columns - j);
@@ -168,11 +187,11 @@ CHAINRULE_INLINE void product_part(T* c, i64 ldc, bool add, Part at, i64 k, cons
   }
   if (k <= kSpanK) return multiply_part(c, ldc, add, at, 0, k, a, b, scratch, finish);
   const i64 first = add ? 0 : kSpanK;
-  if (!add) multiply_part(c, ldc, false, at, 0, first, a, b, scratch, [](T*, i64, i64) {});
+  if (!add) multiply_part(c, ldc, false, at, 0, first, a, b, scratch);
   T* const span = scratch + kBlockK * round_up(at.columns, kPanel<T>) + tiles_size<T>(at.rows);
   for (i64 begin = first; begin < k; begin += kSpanK) {
     const i64 end = at_most(k, begin + kSpanK);
-    multiply_part(span, at.columns, false, at, begin, end, a, b, scratch, [](T*, i64, i64) {});
+    multiply_part(span, at.columns, false, at, begin, end, a, b, scratch);
     add_part(c, ldc, span, at.columns, at.rows, at.columns, true);
   }
   finish(c, at.row, at.rows);
@@ -220,8 +239,7 @@ CHAINRULE_INLINE void products(Team& team, i64 batches, const Grid& g, T* scratc
         continue;
       }
       T* const to = partials + ((batch * spans + span) * g.m + at.row) * g.n + at.column;
-      multiply_part(to, g.n, false, at, span * kSpanK, at_most(g.k, (span + 1) * kSpanK), p.a, p.b, own,
-                    [](T*, i64, i64) {});
+      multiply_part(to, g.n, false, at, span * kSpanK, at_most(g.k, (span + 1) * kSpanK), p.a, p.b, own);
     }
   });
   if (!g.split) return;
