@@ -80,8 +80,9 @@ void launch_copy(const char* op, py::array& y, const py::array& x);
 // A fresh C-contiguous copy of any view, native and aligned, from the pool. dtype: floating, integer or bool.
 py::array contiguous(const char* op, const py::array& x);
 
-// A fresh uninitialised array: from the pool, or from the memory of the step that is being recorded.
-py::array fresh_array(const py::dtype& dtype, const Shape& shape);
+// A fresh uninitialised array: from the pool, or from the memory of the step that is being recorded. Dense; strides, in
+// elements: in C order without them.
+py::array fresh_array(const py::dtype& dtype, const Shape& shape, const Shape& strides = {});
 
 // Scratch for one call, from the pool.
 template <class T>

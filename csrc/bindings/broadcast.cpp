@@ -1,7 +1,9 @@
 #include "bindings/broadcast.h"
 
 #include <algorithm>
+#include <numeric>
 
+#include "bindings/layout.h"
 #include "runtime/recording.h"
 
 namespace chainrule {
@@ -50,9 +52,20 @@ i64 stride_of(const View& v, int ndim, int d) {
   return own < 0 || v.array.shape(own) == 1 ? 0 : v.array.strides(own) / v.array.itemsize();
 }
 
+// Of the result. A size of 1 that isn't broadcast keeps its place: images of one channel stay in their format.
+Shape strides_of(const Shape& shape, std::initializer_list<Operand> operands) {
+  const int ndim = int(shape.size());
+  return dense_strides(shape, int(operands.size()), [&](int o, int d) {
+    const View& v = operands.begin()[o].view;
+    const int own = d - (ndim - v.ndim);
+    if (own < 0 || v.array.shape(own) != shape[size_t(d)]) return i64(0);
+    return i64(v.array.strides(own) / v.array.itemsize());
+  });
+}
+
 }  // namespace
 
-Broadcast broadcast(const char* op, std::initializer_list<Operand> operands) {
+Broadcast broadcast(const char* op, std::initializer_list<Operand> operands, Walk walk) {
   int ndim = 0;
   for (const Operand& o : operands) ndim = std::max(ndim, o.view.ndim);
   Broadcast b;
@@ -65,11 +78,18 @@ Broadcast broadcast(const char* op, std::initializer_list<Operand> operands) {
       if (n == 1) n = own;
     }
   b.size = checked_size(op, b.shape);
+  std::vector<int> order(static_cast<size_t>(ndim));
+  std::iota(order.begin(), order.end(), 0);
+  if (walk == Walk::as_operands_lie) {
+    b.strides = strides_of(b.shape, operands);
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int d, int e) { return b.strides[size_t(d)] > b.strides[size_t(e)]; });
+  }
 
   // Outermost first. A dimension joins the one before it where stepping over it is one step of that one, for everybody.
   Strided& s = b.space;
   s.dims = 0;
-  for (int d = 0; d < ndim; d++) {
+  for (const int d : order) {
     const i64 n = b.shape[size_t(d)];
     if (n == 1 && ndim > 1) continue;
     bool joins = s.dims > 0;
@@ -88,6 +108,8 @@ Broadcast broadcast(const char* op, std::initializer_list<Operand> operands) {
   }
   return b;
 }
+
+py::array result(const py::dtype& dtype, const Broadcast& to) { return fresh_array(dtype, to.shape, to.strides); }
 
 template View view<float>(const char*, const char*, py::handle);
 template View view<double>(const char*, const char*, py::handle);

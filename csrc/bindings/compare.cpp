@@ -30,7 +30,7 @@ py::array compare(const char* op, py::handle a, py::handle b, F&& kernel) {
     want_exact<T>(op, "b", b, "a's dtype");
     const View u = view<T>(op, "a", a), v = view<T>(op, "b", b);
     const Broadcast to = broadcast(op, {{"a", u}, {"b", v}});
-    py::array y = empty<bool>(op, to.shape);
+    py::array y = result<bool>(to);
     launch(Work(bytes((2.0 * sizeof(T) + 1) * double(to.size))), kernel(kernels<float>()), data<bool>(y), u.data,
            v.data, to.space, dtype);
     return y;
@@ -44,7 +44,7 @@ py::array cast(py::handle x, const py::dtype& dtype) {
     using T = decltype(zero);
     const View v = view<T>("cast", "x", x);
     const Broadcast space = broadcast("cast", {{"x", v}});
-    py::array y = empty("cast", numpy_dtype(to), space.shape);
+    py::array y = result(numpy_dtype(to), space);
     launch(Work(bytes(double(sizeof(T) + y.itemsize()) * double(space.size))), kernels<float>().cast,
            static_cast<void*>(y.mutable_data()), v.data, space.space, to, from);
     return y;

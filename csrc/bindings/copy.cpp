@@ -4,6 +4,7 @@
 
 #include "bindings/broadcast.h"
 #include "bindings/launch.h"
+#include "bindings/layout.h"
 #include "bindings/registry.h"
 
 namespace chainrule {
@@ -185,6 +186,21 @@ BINDINGS(copy) {
       "empty",
       [](py::handle shape, const py::dtype& dtype) { return empty("empty", dtype, sizes("empty", "shape", shape)); },
       py::arg("shape"), py::arg("dtype"));
+  m.def(
+      "dense_strides",
+      [](const py::array& x) {
+        py::tuple strides(x.ndim());
+        size_t d = 0;
+        for (const i64 s : dense_strides(x)) strides[d++] = s;
+        return strides;
+      },
+      py::arg("x"));
+  m.def(
+      "empty_like",
+      [](py::handle x, const py::dtype& dtype) {
+        return empty_like("empty_like", dtype, numeric("empty_like", "x", x));
+      },
+      py::arg("x"), py::arg("dtype"));
 }
 
 }  // namespace chainrule

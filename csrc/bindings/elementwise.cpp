@@ -1,5 +1,6 @@
 #include "bindings/broadcast.h"
 #include "bindings/launch.h"
+#include "bindings/layout.h"
 #include "bindings/registry.h"
 
 namespace chainrule {
@@ -20,7 +21,7 @@ py::array binary(const char* op, py::handle a, py::handle b, double cost, F&& ke
     using T = decltype(zero);
     const View u = view<T>(op, "a", a), v = view<T>(op, "b", b);
     const Broadcast to = broadcast(op, {{"a", u}, {"b", v}});
-    py::array y = empty<T>(op, to.shape);
+    py::array y = result<T>(to);
     launch(Work(bytes(3.0 * sizeof(T) * double(to.size)) + cost * double(to.size)), kernel(kernels<T>()), data<T>(y),
            u.as<T>(), v.as<T>(), to.space);
     return y;
@@ -33,7 +34,7 @@ py::array where(py::handle condition, py::handle a, py::handle b) {
     const View c = view<bool>("where", "condition", condition), u = view<T>("where", "a", a),
                v = view<T>("where", "b", b);
     const Broadcast to = broadcast("where", {{"condition", c}, {"a", u}, {"b", v}});
-    py::array y = empty<T>("where", to.shape);
+    py::array y = result<T>(to);
     launch(Work(bytes((3.0 * sizeof(T) + 1) * double(to.size))), kernels<T>().where, data<T>(y), c.as<bool>(),
            u.as<T>(), v.as<T>(), to.space);
     return y;
@@ -45,13 +46,19 @@ void accumulate(py::handle y_in, py::handle x_in) {
   constexpr const char* op = "accumulate";
   by_dtype(op, "y", y_in, [&](auto zero) {
     using T = decltype(zero);
-    const auto y = inout<T>(op, "y", y_in);
+    py::array y = py::reinterpret_borrow<py::array>(y_in);
+    if (!y.writeable()) refuse(op, "y", describe(y) + ", read-only", "a writeable array");
+    if (y.dtype().byteorder() == '>') refuse(op, "y", describe(y), "native byte order");
     const View to = view<T>(op, "y", y_in), x = view<T>(op, "x", x_in);
     const Broadcast both = broadcast(op, {{"y", to}, {"x", x}});
-    if (both.shape != Shape(y.array.shape(), y.array.shape() + y.array.ndim()))
+    if (both.shape != Shape(y.shape(), y.shape() + y.ndim()))
       refuse(op, "x", describe(x_in), "a shape that broadcasts to y's");
-    launch_with(OnInterrupt::finish, Work(bytes(3.0 * sizeof(T) * double(y.size))), kernels<T>().add, y.data,
+    // A view whose elements don't lie together gets the sum by a copy.
+    const bool direct = to.data == y.data() && lies_in(y, both.strides);
+    py::array sum = direct ? y : result<T>(both);
+    launch_with(OnInterrupt::finish, Work(bytes(3.0 * sizeof(T) * double(both.size))), kernels<T>().add, data<T>(sum),
                 to.as<T>(), x.as<T>(), both.space);
+    if (!direct) launch_copy(op, y, sum);
   });
 }
 

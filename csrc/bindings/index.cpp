@@ -134,7 +134,7 @@ py::array index_places(py::handle index, i64 n, py::handle base, bool from_end) 
   want_in_range(op, i, from_end ? -n : 0, n);
   const View v = view<i64>(op, "index", i.array);
   const View b = base.is_none() ? v : view<i64>(op, "base", base);
-  const Broadcast to = broadcast(op, {{"base", b}, {"index", v}});
+  const Broadcast to = broadcast(op, {{"base", b}, {"index", v}}, Walk::in_c_order);
   py::array y = empty<i64>(op, to.shape);
   launch(Work(bytes(24.0 * double(to.size))), kernels<float>().index_places, data<i64>(y),
          base.is_none() ? static_cast<const i64*>(nullptr) : b.as<i64>(), v.as<i64>(), to.space, n);

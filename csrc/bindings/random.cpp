@@ -8,6 +8,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/launch.h"
+#include "bindings/layout.h"
 #include "bindings/registry.h"
 
 namespace chainrule {
@@ -71,8 +72,8 @@ py::tuple dropout(py::handle x, double p, u64 seed, u64 offset) {
   const i32 threshold = checked_threshold("dropout", p);
   return by_dtype("dropout", "x", x, [&](auto zero) {
     using T = decltype(zero);
-    const auto in = input<T>("dropout", "x", x);
-    py::array y = empty<T>("dropout", in.shape()), mask = empty<bool>("dropout", in.shape());
+    const auto in = dense<T>("dropout", "x", x);
+    py::array y = empty_like<T>("dropout", in.array), mask = empty_like<bool>("dropout", in.array);
     const RandomKey key{seed, offset};
     launch(Work(bytes((kDraw + 2 * sizeof(T)) * in.size)), kernels<T>().dropout, data<T>(y), data<bool>(mask), in.data,
            key, in.size, threshold, T(dropout_scale(p)));
@@ -84,9 +85,9 @@ py::array dropout_backward(py::handle dy, py::handle mask, double p) {
   checked_threshold("dropout_backward", p);
   return by_dtype("dropout_backward", "dy", dy, [&](auto zero) {
     using T = decltype(zero);
-    const auto g = input<T>("dropout_backward", "dy", dy);
-    const auto m = input<bool>("dropout_backward", "mask", mask, g.shape());
-    py::array dx = empty<T>("dropout_backward", g.shape());
+    const auto g = dense<T>("dropout_backward", "dy", dy);
+    const auto m = dense<bool>("dropout_backward", "mask", mask, g.array);
+    py::array dx = empty_like<T>("dropout_backward", g.array);
     launch(Work(bytes((1 + 2.0 * sizeof(T)) * g.size)), kernels<T>().dropout_backward, data<T>(dx), g.data, m.data,
            g.size, T(dropout_scale(p)));
     return dx;

@@ -283,13 +283,17 @@ py::object replay(py::list steps, py::handle args, py::handle kwargs) {
 
 }  // namespace
 
-py::array fresh_array(const py::dtype& dtype, const Shape& shape) {
-  size_t bytes = size_t(dtype.itemsize());
+py::array fresh_array(const py::dtype& dtype, const Shape& shape, const Shape& strides) {
+  const py::ssize_t item = dtype.itemsize();
+  size_t bytes = size_t(item);
   for (i64 n : shape) bytes *= size_t(n);
+  std::vector<py::ssize_t> steps(strides.begin(), strides.end());
+  for (py::ssize_t& s : steps) s *= item;
   Arena* arena = Arena::current();
   if (!arena) {
     void* block = pool_allocate(bytes);
-    return py::array(dtype, shape, block, py::capsule(block, [](void* p) { pool_release(p); }));
+    const py::capsule owner(block, [](void* p) { pool_release(p); });
+    return steps.empty() ? py::array(dtype, shape, block, owner) : py::array(dtype, shape, steps, block, owner);
   }
   struct Owner {
     Arena* arena;
@@ -306,7 +310,7 @@ py::array fresh_array(const py::dtype& dtype, const Shape& shape) {
   const int flags = py::detail::npy_api::NPY_ARRAY_WRITEABLE_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
   PyTypeObject* type = g_recorded_type ? g_recorded_type : api.PyArray_Type_;
   PyObject* made = api.PyArray_NewFromDescr_(type, py::dtype(dtype).release().ptr(), int(shape.size()), sizes.data(),
-                                             nullptr, owner->block, flags, nullptr);
+                                             steps.empty() ? nullptr : steps.data(), owner->block, flags, nullptr);
   if (!made) throw py::error_already_set();
   api.PyArray_SetBaseObject_(made, capsule.release().ptr());
   return py::reinterpret_steal<py::array>(made);

@@ -1,6 +1,7 @@
 // Functions of one array, and the activations with their gradients.
 #include "bindings/arrays.h"
 #include "bindings/launch.h"
+#include "bindings/layout.h"
 #include "bindings/registry.h"
 
 namespace chainrule {
@@ -11,8 +12,8 @@ template <class F, class... Scalars>
 py::array forward(const char* op, py::handle x, double cost, F&& kernel, Scalars... scalars) {
   return by_dtype(op, "x", x, [&](auto zero) {
     using T = decltype(zero);
-    const auto in = input<T>(op, "x", x);
-    py::array y = empty<T>(op, in.shape());
+    const auto in = dense<T>(op, "x", x);
+    py::array y = empty_like<T>(op, in.array);
     launch(Work(bytes(2.0 * sizeof(T) * double(in.size)) + cost * double(in.size)), kernel(kernels<T>()), data<T>(y),
            in.data, in.size, T(scalars)...);
     return y;
@@ -24,9 +25,9 @@ py::array backward(const char* op, py::handle dy, const char* saved_arg, py::han
                    Scalars... scalars) {
   return by_dtype(op, "dy", dy, [&](auto zero) {
     using T = decltype(zero);
-    const auto g = input<T>(op, "dy", dy);
-    const auto s = input<T>(op, saved_arg, saved, g.shape());
-    py::array dx = empty<T>(op, g.shape());
+    const auto g = dense<T>(op, "dy", dy);
+    const auto s = dense<T>(op, saved_arg, saved, g.array);
+    py::array dx = empty_like<T>(op, g.array);
     launch(Work(bytes(3.0 * sizeof(T) * double(g.size)) + cost * double(g.size)), kernel(kernels<T>()), data<T>(dx),
            g.data, s.data, g.size, T(scalars)...);
     return dx;

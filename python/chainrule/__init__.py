@@ -22,6 +22,7 @@ from chainrule.autograd import (
 )
 from chainrule.creation import *  # noqa: F403
 from chainrule.dtypes import *  # noqa: F403
+from chainrule.formats import *  # noqa: F403
 from chainrule.ops.activation import relu, sigmoid, tanh
 from chainrule.ops.comparison import *  # noqa: F403
 from chainrule.ops.conv import *  # noqa: F403

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from chainrule import kernels, random
+from chainrule import formats, kernels, random
 from chainrule.dtypes import as_dtype, check_device, float32, float64, get_default_dtype, int64
 from chainrule.ops.view import sizes
 from chainrule.recording.state import constant_array, current
@@ -193,10 +193,18 @@ def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: built
     return _made(kernels.full(_shape("ones", size), 1, _dtype(dtype)), requires_grad)
 
 
-def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False) -> Tensor:
+def empty(
+    *size: Any,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: builtins.bool = False,
+    memory_format: Any = formats.contiguous_format,
+) -> Tensor:
     """Whatever the memory holds."""
     check_device("empty", device)
-    return _made(kernels.empty(_shape("empty", size), _dtype(dtype)), requires_grad)
+    shape = _shape("empty", size)
+    wanted = formats.checked("empty", memory_format, len(shape), preserve=False)
+    return _made(formats.empty(shape, _dtype(dtype), wanted), requires_grad)
 
 
 def full(
@@ -216,32 +224,49 @@ def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_gra
     return _made(np.asarray(s, _dtype(dtype)), requires_grad)
 
 
-def _like(input: Tensor, dtype: Any, device: Any) -> dict[str, Any]:
-    check_device("like", device)
+def _like(op: str, input: Tensor, dtype: Any, device: Any, memory_format: Any) -> Array:
+    """Whatever the memory holds: in the shape of input, and lying as it does unless another format is wanted."""
+    check_device(op, device)
     if not isinstance(input, Tensor):
-        raise TypeError(f"argument 'input' is a {type(input).__name__}, want a Tensor")
-    return {"shape": input._array.shape, "dtype": input._array.dtype if dtype is None else as_dtype(dtype)}
+        raise TypeError(f"{op}: argument 'input' is a {type(input).__name__}, want a Tensor")
+    wanted = formats.checked(op, memory_format, input._array.ndim)
+    return formats.empty_like(input._array, input._array.dtype if dtype is None else as_dtype(dtype), wanted)
 
 
 def zeros_like(
-    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False, **layout: Any
+    input: Tensor,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: builtins.bool = False,
+    memory_format: Any = formats.preserve_format,
 ) -> Tensor:
-    """Zeros in the shape and dtype of input."""
-    return _made(kernels.full(value=0, **_like(input, dtype, device)), requires_grad)
+    """Zeros in the shape, dtype and memory format of input."""
+    return _made(kernels.fill(_like("zeros_like", input, dtype, device, memory_format), 0), requires_grad)
 
 
 def ones_like(
-    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False, **layout: Any
+    input: Tensor,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: builtins.bool = False,
+    memory_format: Any = formats.preserve_format,
 ) -> Tensor:
-    """Ones in the shape and dtype of input."""
-    return _made(kernels.full(value=1, **_like(input, dtype, device)), requires_grad)
+    """Ones in the shape, dtype and memory format of input."""
+    return _made(kernels.fill(_like("ones_like", input, dtype, device, memory_format), 1), requires_grad)
 
 
 def empty_like(
-    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False, **layout: Any
+    input: Tensor,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: builtins.bool = False,
+    memory_format: Any = formats.preserve_format,
 ) -> Tensor:
-    """Whatever the memory holds, in the shape and dtype of input."""
-    return _made(kernels.empty(**_like(input, dtype, device)), requires_grad)
+    """Whatever the memory holds, in the shape, dtype and memory format of input."""
+    return _made(_like("empty_like", input, dtype, device, memory_format), requires_grad)
 
 
 def full_like(
@@ -251,11 +276,11 @@ def full_like(
     dtype: Any = None,
     device: Any = None,
     requires_grad: builtins.bool = False,
-    **layout: Any,
+    memory_format: Any = formats.preserve_format,
 ) -> Tensor:
-    """One value everywhere, in the shape and dtype of input."""
+    """One value everywhere, in the shape, dtype and memory format of input."""
     value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
-    return _made(kernels.full(value=value, **_like(input, dtype, device)), requires_grad)
+    return _made(kernels.fill(_like("full_like", input, dtype, device, memory_format), value), requires_grad)
 
 
 # In sequence.
@@ -386,20 +411,49 @@ def randperm(n: int, *, generator: Generator | None = None, dtype: Any = None, d
     return wrap(array.astype(int64 if dtype is None else as_dtype(dtype), copy=False))
 
 
-def rand_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False) -> Tensor:
-    """Uniform in [0, 1), in the shape and dtype of input."""
-    return rand(input.shape, requires_grad=requires_grad, **_like_options(input, dtype, device))
+def _drawn_like(op: str, input: Tensor, memory_format: Any, draw: Callable[[tuple[int, ...]], Tensor]) -> Tensor:
+    """``draw(shape)`` in the shape and format of input: the numbers follow each other in memory."""
+    if not isinstance(input, Tensor):
+        raise TypeError(f"{op}: argument 'input' is a {type(input).__name__}, want a Tensor")
+    array = input._array
+    wanted = formats.checked(op, memory_format, array.ndim)
+    order = formats.order_of(array if wanted is formats.preserve_format else formats.empty(array.shape, "?", wanted))
+    return wrap(formats.in_order(order, array.shape, lambda shape: draw(shape)._array))
 
 
-def randn_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False) -> Tensor:
-    """Standard normal, in the shape and dtype of input."""
-    return randn(input.shape, requires_grad=requires_grad, **_like_options(input, dtype, device))
+def rand_like(
+    input: Tensor,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: builtins.bool = False,
+    memory_format: Any = formats.preserve_format,
+) -> Tensor:
+    """Uniform in [0, 1), in the shape, dtype and memory format of input."""
+    wanted = input.dtype if dtype is None else dtype
+    drawn = _drawn_like("rand_like", input, memory_format, lambda shape: rand(shape, dtype=wanted, device=device))
+    return _made(drawn._array, requires_grad)
 
 
-def randint_like(input: Tensor, *args: Any, dtype: Any = None, device: Any = None) -> Tensor:
-    """``randint_like(input, high)`` or ``(input, low, high)``, in the shape and dtype of input."""
-    return randint(*args, input.shape, **_like_options(input, dtype, device))
+def randn_like(
+    input: Tensor,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: builtins.bool = False,
+    memory_format: Any = formats.preserve_format,
+) -> Tensor:
+    """Standard normal, in the shape, dtype and memory format of input."""
+    wanted = input.dtype if dtype is None else dtype
+    drawn = _drawn_like("randn_like", input, memory_format, lambda shape: randn(shape, dtype=wanted, device=device))
+    return _made(drawn._array, requires_grad)
 
 
-def _like_options(input: Tensor, dtype: Any, device: Any) -> dict[str, Any]:
-    return {"dtype": _like(input, dtype, device)["dtype"], "device": device}
+def randint_like(
+    input: Tensor, *args: Any, dtype: Any = None, device: Any = None, memory_format: Any = formats.preserve_format
+) -> Tensor:
+    """``randint_like(input, high)`` or ``(input, low, high)``, in the shape, dtype and memory format of input."""
+    wanted = input.dtype if dtype is None else dtype
+    return _drawn_like(
+        "randint_like", input, memory_format, lambda shape: randint(*args, shape, dtype=wanted, device=device)
+    )

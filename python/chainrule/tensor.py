@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Union
 import numpy as np
 
 import chainrule
-from chainrule import dtypes
+from chainrule import dtypes, formats
 from chainrule.recording.state import constant_array
 from chainrule.tensor_cast import Cast
 from chainrule.tensor_inplace import InPlace
@@ -127,8 +127,10 @@ class Tensor(Math, Shape, Cast, InPlace):
         strides = tuple([s // self._array.itemsize for s in self._array.strides])
         return strides if dim is None else strides[dim]
 
-    def is_contiguous(self, memory_format: Any = None) -> bool:
-        return bool(self._array.flags.c_contiguous)
+    def is_contiguous(self, memory_format: Any = formats.contiguous_format) -> bool:
+        """Whether the elements lie in the order of this format, and nothing between them."""
+        wanted = formats.checked("is_contiguous", memory_format, preserve=False)
+        return formats.is_contiguous(self._array, wanted)
 
     def data_ptr(self) -> int:
         return int(self._array.ctypes.data)
@@ -214,7 +216,7 @@ class Tensor(Math, Shape, Cast, InPlace):
             return memo[id(self)]  # type: ignore[no-any-return]
         result = type(self).__new__(type(self))
         memo[id(self)] = result
-        result._array = chainrule.kernels.copy(self._array)
+        result._array = formats.copy(self._array)
         result._requires_grad = self._requires_grad
         if self._grad is not None:
             result._grad = self._grad.__deepcopy__(memo)

@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import chainrule
-from chainrule import dtypes
+from chainrule import dtypes, formats
 
 if TYPE_CHECKING:
     from chainrule.tensor import Tensor
 
 __all__ = ["Cast"]
+
+
+def _format(op: str, x: Tensor, wanted: Any) -> formats.memory_format:
+    return formats.preserve_format if wanted is None else formats.checked(op, wanted, x._array.ndim)
 
 
 class Cast:
@@ -20,10 +24,11 @@ class Cast:
     # In another dtype.
 
     def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """In another dtype: ``to(dtype)``, ``to("cpu")``, ``to("cpu", dtype)``, ``to(other)``; itself if it has it."""
+        """In another dtype: ``to(dtype)``, ``to("cpu")``, ``to("cpu", dtype)``, ``to(other)``; with ``memory_format``
+        also in another format. Itself where nothing changes."""
         dtype, copy = kwargs.pop("dtype", None), kwargs.pop("copy", False)
         kwargs.pop("non_blocking", None)
-        kwargs.pop("memory_format", None)
+        wanted = _format("to", self, kwargs.pop("memory_format", None))
         dtypes.check_device("to", kwargs.pop("device", None))
         if kwargs:
             raise TypeError(f"to: got an unexpected argument {next(iter(kwargs))!r}")
@@ -34,10 +39,12 @@ class Cast:
                 dtypes.check_device("to", arg)
             elif arg is not None and not isinstance(arg, bool):
                 dtype = dtypes.as_dtype(arg)
-        wanted = self._array.dtype if dtype is None else dtypes.as_dtype(dtype)
-        if wanted == self._array.dtype:
-            return chainrule.ops.clone(self) if copy else self
-        return chainrule.ops.cast(self, wanted)
+        y = self if dtype is None else chainrule.ops.cast(self, dtypes.as_dtype(dtype))
+        if wanted is not formats.preserve_format:
+            kept = wanted is formats.format_of(y._array)
+            if not kept or (y is not self and not formats.is_contiguous(y._array, wanted)):
+                return chainrule.ops.clone(y, memory_format=wanted)
+        return chainrule.ops.clone(y) if copy and y is self else y
 
     def type_as(self: Tensor, other: Tensor) -> Tensor:
         return chainrule.ops.cast(self, other._array.dtype)
@@ -46,23 +53,23 @@ class Cast:
         """In that dtype; without one, the name of the dtype that it has."""
         return f"chainrule.{self._array.dtype}" if dtype is None else self.to(dtypes.as_dtype(dtype))
 
-    def float(self: Tensor) -> Tensor:
-        return chainrule.ops.cast(self, dtypes.float32)
+    def float(self: Tensor, memory_format: Any = formats.preserve_format) -> Tensor:
+        return self.to(dtypes.float32, memory_format=memory_format)
 
-    def double(self: Tensor) -> Tensor:
-        return chainrule.ops.cast(self, dtypes.float64)
+    def double(self: Tensor, memory_format: Any = formats.preserve_format) -> Tensor:
+        return self.to(dtypes.float64, memory_format=memory_format)
 
-    def long(self: Tensor) -> Tensor:
-        return chainrule.ops.cast(self, dtypes.int64)
+    def long(self: Tensor, memory_format: Any = formats.preserve_format) -> Tensor:
+        return self.to(dtypes.int64, memory_format=memory_format)
 
-    def int(self: Tensor) -> Tensor:
-        return chainrule.ops.cast(self, dtypes.int32)
+    def int(self: Tensor, memory_format: Any = formats.preserve_format) -> Tensor:
+        return self.to(dtypes.int32, memory_format=memory_format)
 
-    def bool(self: Tensor) -> Tensor:
-        return chainrule.ops.cast(self, dtypes.bool)
+    def bool(self: Tensor, memory_format: Any = formats.preserve_format) -> Tensor:
+        return self.to(dtypes.bool, memory_format=memory_format)
 
-    def cpu(self: Tensor) -> Tensor:
-        return self
+    def cpu(self: Tensor, memory_format: Any = formats.preserve_format) -> Tensor:
+        return self.to(memory_format=memory_format)
 
     def pin_memory(self: Tensor) -> Tensor:
         return self

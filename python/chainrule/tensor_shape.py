@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import chainrule
+from chainrule import formats
 
 if TYPE_CHECKING:
     from chainrule.tensor import Tensor
@@ -137,12 +138,15 @@ class Shape:
     def triu(self: Tensor, diagonal: int = 0) -> Tensor:
         return chainrule.ops.triu(self, diagonal)
 
-    def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
-        """Itself where its memory is in C order, else a copy that is."""
-        return self if self._array.flags.c_contiguous else chainrule.ops.clone(self)
+    def contiguous(self: Tensor, memory_format: Any = formats.contiguous_format) -> Tensor:
+        """Itself where its memory is in the order of this format, else a copy that is."""
+        wanted = formats.checked("contiguous", memory_format, self._array.ndim, preserve=False)
+        if formats.is_contiguous(self._array, wanted):
+            return self
+        return chainrule.ops.clone(self, memory_format=wanted)
 
-    def clone(self: Tensor, *, memory_format: Any = None) -> Tensor:
-        return chainrule.ops.clone(self)
+    def clone(self: Tensor, *, memory_format: Any = formats.preserve_format) -> Tensor:
+        return chainrule.ops.clone(self, memory_format=memory_format)
 
     def sum_to_size(self: Tensor, *size: Any) -> Tensor:
         """Summed over the dimensions that broadcasting added or repeated, to ``size``."""

@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from chainrule import _core, kernels
+from chainrule import _core, formats, kernels
 from chainrule.autograd.function import Context, Function, Node
 from chainrule.autograd.grad_mode import state
 from chainrule.tensor import Tensor, wrap
 
 __all__ = ["backward", "grad"]
 
+Array = np.ndarray[Any, Any]
 Target = Node | Tensor
 _accumulating = threading.Lock()  # several threads may reach one leaf
 
@@ -44,7 +45,7 @@ class CloneGradient(Function):
 
     @staticmethod
     def forward(ctx: Context, a: Tensor) -> Tensor:
-        return wrap(kernels.copy(a._array))
+        return wrap(formats.copy(a._array))
 
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> Any:
@@ -131,7 +132,7 @@ def _send(
 
 def _add_to(there: Any, gradient: Any) -> None:
     """``there += gradient``, in its memory."""
-    if there.dtype.itemsize >= 4 and there.dtype == gradient.dtype and there.flags.c_contiguous and there.flags.behaved:
+    if there.dtype.itemsize >= 4 and there.dtype == gradient.dtype:
         _core.accumulate(there, gradient)
     else:
         np.add(there, gradient, out=there)
@@ -214,20 +215,32 @@ def _references(gradient: Tensor) -> tuple[int, int]:
 def _sole_owner(gradient: Tensor) -> bool:
     """Whether nothing but the caller's variable and its caller's refers to this gradient's memory."""
     array = gradient._array
-    if isinstance(array.base, np.ndarray) or not array.flags.c_contiguous or not array.flags.writeable:
+    if isinstance(array.base, np.ndarray) or not array.flags.writeable:
         return False
     del array
     return _references(gradient) <= _ALONE
 
 
+def _lies_as(gradient: Array, leaf: Array) -> bool:
+    """Whether a leaf's gradient lies in memory as it should: dense, and in the order of the leaf."""
+    if gradient.flags.c_contiguous and leaf.flags.c_contiguous:
+        return True
+    return gradient.strides == tuple([s * gradient.itemsize for s in _core.dense_strides(leaf)])
+
+
 def _accumulate(tensor: Tensor, gradient: Tensor, create_graph: bool) -> None:
-    """Adds to ``tensor.grad``. The first gradient becomes it where nobody else holds it, else a copy does."""
+    """Adds to ``tensor.grad``. The first gradient becomes it where nobody else holds it, and where it lies as the
+    tensor does; else a copy does."""
     with _accumulating:
         there = tensor._grad
         if create_graph:
             tensor._grad = CloneGradient.apply(gradient) if there is None else AddGradients.apply(there, gradient)
         elif there is None:
-            tensor._grad = wrap(gradient._array if _sole_owner(gradient) else kernels.copy(gradient._array))
+            leaf = tensor._array
+            if _sole_owner(gradient) and _lies_as(gradient._array, leaf):
+                tensor._grad = wrap(gradient._array)
+            else:
+                tensor._grad = wrap(kernels.copy(gradient._array, formats.empty_like(leaf, gradient._array.dtype)))
         elif there._node is None:
             _add_to(there._array, gradient._array)
             there._bump()

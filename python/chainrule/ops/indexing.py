@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule import kernels
+from chainrule import formats, kernels
 from chainrule.autograd import Context, Function
 from chainrule.ops.inplace import check_history, check_writable
 from chainrule.ops.memory import FLOATS, cast_array, choose, write, zeros
@@ -387,7 +387,9 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
             f"masked_fill only supports a 0-dimensional value tensor, but got tensor with {value._array.ndim} "
             "dimension(s)."
         )
-    return MaskedFill.apply(input, kernels.copy(mask._array), value)  # type: ignore[no-any-return]
+    same = mask._array.shape == input._array.shape
+    kept = formats.empty_like(input._array if same else mask._array, np.bool_)  # the result lies as the input
+    return MaskedFill.apply(input, kernels.copy(mask._array, kept), value)  # type: ignore[no-any-return]
 
 
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:

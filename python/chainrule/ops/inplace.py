@@ -16,6 +16,7 @@ import numpy as np
 from chainrule import kernels
 from chainrule.autograd import Context, Function
 from chainrule.autograd.grad_mode import state
+from chainrule.formats import Order, copy, in_order, order_of
 from chainrule.ops.memory import write, zeros
 from chainrule.ops.view import replay, unbroadcast
 from chainrule.tensor import Tensor, Version, wrap
@@ -30,29 +31,30 @@ class Overwrite(Function):
 
     @staticmethod
     def forward(ctx: Context, base: Tensor, values: Tensor, views: Views) -> Tensor:
-        ctx.views = views
+        ctx.views, ctx.order = views, order_of(base._array)
         ctx.mark_dirty(base)
         return base
 
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> Any:
-        rest = ZeroRegion.apply(dy, ctx.views) if ctx.needs_input_grad[0] else None
+        rest = ZeroRegion.apply(dy, ctx.views, ctx.order) if ctx.needs_input_grad[0] else None
         return rest, replay(dy, ctx.views) if ctx.needs_input_grad[1] else None, None
 
 
 class ZeroRegion(Function):
-    """A copy of x with zeros where these views of it lie."""
+    """A copy of x with zeros where these views of it lie, which are views of memory in this order."""
 
     @staticmethod
-    def forward(ctx: Context, x: Tensor, views: Views) -> Tensor:
-        ctx.views = views
-        y = wrap(kernels.copy(x._array))
+    def forward(ctx: Context, x: Tensor, views: Views, order: Order) -> Tensor:
+        ctx.views, ctx.order = views, order
+        array = in_order(order, x._array.shape, lambda shape: kernels.empty(shape, x._array.dtype))
+        y = wrap(kernels.copy(x._array, array))
         kernels.fill(replay(y, views)._array, 0)
         return y
 
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> Any:
-        return ZeroRegion.apply(dy, ctx.views), None
+        return ZeroRegion.apply(dy, ctx.views, ctx.order), None, None
 
 
 class CopyInto(Function):
@@ -147,7 +149,7 @@ def _keep(old: Tensor) -> None:
     """Gives a saved tensor memory of its own, at the version at which it was saved."""
     version = Version()
     version.value = old._version
-    old._array, old._counter = kernels.copy(old._array), version
+    old._array, old._counter = copy(old._array), version
 
 
 def _probe() -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from chainrule import kernels
 from chainrule.autograd import Context, Function
 from chainrule.dtypes import get_default_dtype
+from chainrule.formats import channels_last, contiguous_format, copy, empty, format_of
 from chainrule.ops.indexing import index_select, nonzero
 from chainrule.ops.memory import cast_array, choose
 from chainrule.ops.view import Slice, broadcast_to, clone, dimension, reshape, unbroadcast, unsqueeze, view_of
@@ -51,7 +52,8 @@ class Cat(Function):
         arrays = [x._array for x in tensors]
         shape = list(arrays[0].shape)
         shape[dim] = sum(ctx.sizes)
-        y = kernels.empty(shape, arrays[0].dtype)
+        last = all(format_of(x) is channels_last for x in arrays)
+        y = empty(tuple(shape), arrays[0].dtype, channels_last if last else contiguous_format)
         end = 0
         for array, size in zip(arrays, ctx.sizes, strict=True):
             start, end = end, end + size
@@ -179,7 +181,7 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
         raise RuntimeError(
             f"where: shapes {list(condition.shape)}, {list(x.shape)} and {list(y.shape)} don't broadcast"
         ) from None
-    return Where.apply(kernels.copy(condition._array), x, y)
+    return Where.apply(copy(condition._array), x, y)
 
 
 def number_like(number: Any, tensor: Tensor) -> Tensor:
@@ -222,7 +224,7 @@ def tile(input: Tensor, dims: Sequence[int]) -> Tensor:
     shape = [1] * (len(times) - len(shape)) + shape
     x = reshape(input, [n for s in shape for n in (1, s)])
     x = broadcast_to(x, [n for r, s in zip(times, shape, strict=True) for n in (r, s)])
-    return reshape(clone(x), [r * s for r, s in zip(times, shape, strict=True)])
+    return reshape(clone(x, memory_format=contiguous_format), [r * s for r, s in zip(times, shape, strict=True)])
 
 
 def repeat_interleave(input: Tensor, repeats: int | Tensor, dim: int | None = None) -> Tensor:

@@ -13,6 +13,7 @@ import numpy as np
 from chainrule import kernels
 from chainrule.autograd import Context, Function
 from chainrule.autograd.grad_mode import state
+from chainrule.formats import checked, copy, memory_format, preserve_format
 from chainrule.ops.memory import reshaped_view, zeros
 from chainrule.tensor import Tensor, wrap
 
@@ -157,12 +158,12 @@ class DiagonalGradient(Function):
 
 class Clone(Function):
     @staticmethod
-    def forward(ctx: Context, x: Tensor) -> Tensor:
-        return wrap(kernels.copy(x._array))
+    def forward(ctx: Context, x: Tensor, wanted: memory_format) -> Tensor:
+        return wrap(copy(x._array, wanted))
 
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> Any:
-        return dy
+        return dy, None
 
 
 def _diagonal(array: np.ndarray[Any, Any], offset: int, dim1: int, dim2: int) -> np.ndarray[Any, Any]:
@@ -481,9 +482,10 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     return view_of(input, Diagonal, int(offset), a, b)
 
 
-def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
-    """A copy in memory of its own, on the tape."""
-    return Clone.apply(input)  # type: ignore[no-any-return]
+def clone(input: Tensor, *, memory_format: Any = preserve_format) -> Tensor:
+    """A copy in memory of its own, on the tape; in the order of the input, or in another format."""
+    wanted = preserve_format if memory_format is None else memory_format
+    return Clone.apply(input, checked("clone", wanted, input._array.ndim))  # type: ignore[no-any-return]
 
 
 def view_dtype(input: Tensor, dtype: np.dtype[Any]) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from chainrule import autograd, dtypes
+from chainrule import autograd, dtypes, formats
 from chainrule.nn.modules.hooks import BackwardHooks, add_hook
 from chainrule.nn.modules.state import EXTRA_STATE, IncompatibleKeys, Write, stage_keys, stage_module
 from chainrule.nn.parameter import Buffer, Parameter
@@ -440,7 +440,10 @@ class Module:
 
     def to(self: T, *args: Any, **kwargs: Any) -> T:
         """``to(device)``, ``to(dtype)``, ``to(device, dtype)``, ``to(tensor)``: floating-point parameters and buffers
-        get that dtype; the only device is the CPU."""
+        get that dtype; the only device is the CPU.
+
+        ``memory_format`` is accepted and changes no parameter, unlike in PyTorch: kernels of convolutions lay weights
+        out anew anyway, whatever they are given. Activations have the format of the input: convert that."""
         dtype = _wanted_dtype(*args, **kwargs)
         if dtype is not None and dtype.kind != "f":
             raise TypeError(f"nn.Module.to only accepts floating point dtypes, but got desired dtype={dtype}")
@@ -638,6 +641,8 @@ def _wanted_dtype(
     memory_format: Any = None,
 ) -> np.dtype[Any] | None:
     """The dtype that ``Module.to``'s arguments ask for; refuses any device but the CPU."""
+    if memory_format is not None:
+        formats.checked("Module.to", memory_format)
     for arg in (*args, tensor):
         if isinstance(arg, Tensor):
             dtype = arg.dtype

@@ -1,0 +1,96 @@
+#include "bindings/layout.h"
+
+namespace chainrule {
+namespace {
+
+Shape shape_of(const py::array& x) { return Shape(x.shape(), x.shape() + x.ndim()); }
+
+Shape c_order(const Shape& shape) {
+  Shape strides(shape.size());
+  i64 step = 1;
+  for (size_t d = shape.size(); d-- > 0; step *= shape[d] > 1 ? shape[d] : 1) strides[d] = step;
+  return strides;
+}
+
+bool readable(const py::array& a, const py::dtype& want) {
+  const py::dtype got = a.dtype();
+  const char order = got.byteorder();
+  return (a.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) && (order == '=' || order == '|') &&
+         got.kind() == want.kind() && got.itemsize() == want.itemsize();
+}
+
+template <class T>
+Input<T> as_input(const py::array& a) {
+  return {a, static_cast<const T*>(a.data()), i64(a.size()), int(a.ndim())};
+}
+
+}  // namespace
+
+Shape dense_strides(const py::array& x) {
+  const Shape shape = shape_of(x), plain = c_order(shape);
+  const i64 item = i64(x.itemsize());
+  bool is_plain = true;
+  for (size_t d = 0; d < plain.size(); d++) is_plain = is_plain && i64(x.strides(py::ssize_t(d))) == plain[d] * item;
+  if (is_plain) return plain;
+  return dense_strides(shape, 1, [&](int, int d) { return i64(x.strides(d)); });
+}
+
+bool lies_in(const py::array& x, const Shape& strides) {
+  const i64 item = i64(x.itemsize());
+  for (int d = 0; d < x.ndim(); d++)
+    if (x.shape(d) != 1 && i64(x.strides(d)) != strides[size_t(d)] * item) return false;
+  return true;
+}
+
+template <class T>
+Input<T> dense(const char* op, const char* arg, py::handle x) {
+  if (py::isinstance<py::array>(x)) {
+    const auto a = py::reinterpret_borrow<py::array>(x);
+    if (!(a.flags() & py::array::c_style) && readable(a, py::dtype::of<T>())) {
+      const Shape strides = dense_strides(a);
+      return as_input<T>(lies_in(a, strides) ? a : laid_out(op, a, strides));
+    }
+  }
+  return input<T>(op, arg, x);
+}
+
+template <class T>
+Input<T> dense(const char* op, const char* arg, py::handle x, const py::array& like) {
+  const bool plain = like.flags() & py::array::c_style;
+  Input<T> in = plain ? input<T>(op, arg, x) : dense<T>(op, arg, x);
+  if (in.shape() != shape_of(like)) refuse(op, arg, describe(x), "shape " + str(shape_of(like)));
+  if (plain) return in;
+  const Shape strides = dense_strides(like);
+  return lies_in(in.array, strides) ? in : as_input<T>(laid_out(op, in.array, strides));
+}
+
+py::array empty_like(const char* op, const py::dtype& dtype, const py::array& like) {
+  const Shape shape = shape_of(like);
+  const i64 item = i64(dtype.itemsize());
+  checked_size(op, shape, item > 0 ? item : 1);
+  return fresh_array(dtype, shape, dense_strides(like));
+}
+
+template <class T>
+py::array empty_like(const char* op, const py::array& like) {
+  return empty_like(op, py::dtype::of<T>(), like);
+}
+
+py::array laid_out(const char* op, const py::array& x, const Shape& strides) {
+  const char order = x.dtype().byteorder();
+  const bool native = order == '=' || order == '|';
+  const py::array from = native ? x : contiguous(op, x);
+  py::array y = fresh_array(from.dtype(), shape_of(x), strides);
+  launch_copy(op, y, from);
+  return y;
+}
+
+#define INSTANCE(T)                                                                   \
+  template Input<T> dense<T>(const char*, const char*, py::handle);                   \
+  template Input<T> dense<T>(const char*, const char*, py::handle, const py::array&); \
+  template py::array empty_like<T>(const char*, const py::array&);
+INSTANCE(float)
+INSTANCE(double)
+INSTANCE(bool)
+
+}  // namespace chainrule
