@@ -1,66 +1,17 @@
-"""THE table of bench cases: each kernel of kernels.def at sizes that people train, and its peers.
-
-A peer is the library's own function of the same arguments; NumPy's is the twin in chainrule.reference unless the
-case names a better one. All float32.
-"""
+"""THE table of bench cases: each kernel of kernels.def at sizes that people train, and its peers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from bench.case import Args, Case, labels, positive, shaped, tensors
+from bench.sequences import attentions, recurrences
 from chainrule import kernels
 
-Args = Callable[[np.random.Generator], tuple[Any, ...]]
-
-
-@dataclass(frozen=True)
-class Case:
-    kernel: str
-    label: str
-    args: Args
-    kwargs: dict[str, Any] = field(default_factory=dict)
-    peers: dict[str, Callable[..., Any]] = field(default_factory=dict)  # (library, *args) -> result
-    flops: float = 0
-    bytes: float = 0
-    tolerance: float = 1e-5  # of the largest magnitude in the result
-    results: int | None = None  # how many of the leading results PyTorch and JAX share with the kernel; None: all
-
-    def __str__(self) -> str:
-        return f"{self.kernel} {self.label}"
-
-
 FLAT = (1 << 20,)
-
-
-def shaped(*specs: Any) -> Args:
-    """Arguments in order: a shape makes a normal float32 array, anything else is passed on (a function is called)."""
-
-    def make(rng: np.random.Generator) -> tuple[Any, ...]:
-        found = []
-        for spec in specs:
-            if isinstance(spec, tuple) and all(isinstance(n, int) for n in spec):
-                found.append(rng.standard_normal(spec).astype(np.float32))
-            else:
-                found.append(spec(rng) if callable(spec) else spec)
-        return tuple(found)
-
-    return make
-
-
-def positive(shape: tuple[int, ...]) -> Callable[[np.random.Generator], Any]:
-    return lambda rng: rng.uniform(0.5, 2, shape).astype(np.float32)
-
-
-def labels(count: int, classes: int) -> Callable[[np.random.Generator], Any]:
-    return lambda rng: rng.integers(0, classes, count)
-
-
-def tensors(shapes: list[tuple[int, ...]], scale: float = 1) -> Callable[[np.random.Generator], Any]:
-    return lambda rng: [(scale * rng.standard_normal(s)).astype(np.float32) for s in shapes]
 
 
 # Matrix products: rows, inputs, outputs of a linear layer.
@@ -128,7 +79,48 @@ def products() -> list[Case]:
                 flops=2 * work,
             ),
         ]
-    return found
+    return [*found, *(case for m, k, n in SUMS for case in sums(m, k, n))]
+
+
+SUMS = [(100, 300, 300), (128, 784, 512), (512, 128, 512), (1024, 768, 3072)]
+
+
+def sums(m: int, k: int, n: int) -> list[Case]:
+    """Products that add to what is there: a residual, gradients that are kept."""
+    work, label = 2.0 * m * n * k, f"{m}x{n}x{k}"
+
+    def kept(rng: np.random.Generator) -> Any:
+        return tuple(rng.standard_normal(s).astype(np.float32) for s in ((n, k), (n,)))
+
+    def numpy_gradients(dy: Any, x: Any, w: Any, _f: Any, _y: Any, _n: Any, into: Any) -> Any:
+        return dy @ w, np.add(into[0], dy.T @ x, out=into[0]), np.add(into[1], dy.sum(0), out=into[1])
+
+    def torch_gradients(t: Any, dy: Any, x: Any, w: Any, _f: Any, _y: Any, _n: Any, into: Any) -> Any:
+        return dy @ w, into[0].addmm_(dy.T, x), into[1].add_(dy.sum(0))
+
+    def jax_gradients(j: Any, dy: Any, x: Any, w: Any, _f: Any, _y: Any, _n: Any, into: Any) -> Any:
+        return dy @ w, into[0] + dy.T @ x, into[1] + dy.sum(0)
+
+    return [
+        Case(
+            "linear",
+            f"{label} + bias + residual",
+            shaped((m, k), (n, k), (n,), "none", False, (m, n)),
+            peers={
+                "numpy": lambda x, w, b, _f, _z, r: x @ w.T + b + r,
+                "torch": lambda t, x, w, b, _f, _z, r: t.nn.functional.linear(x, w, b).add_(r),
+                "jax": lambda j, x, w, b, _f, _z, r: x @ w.T + b + r,
+            },
+            flops=work,
+        ),
+        Case(
+            "linear_backward",
+            f"{label}: dx, dw and db added to what is there",
+            shaped((m, n), (m, k), (n, k), "none", None, lambda rng: (True, True, True), kept),
+            peers={"numpy": numpy_gradients, "torch": torch_gradients, "jax": jax_gradients},
+            flops=2 * work,
+        ),
+    ]
 
 
 def after_relu(dz: Any, x: Any, w: Any) -> tuple[Any, Any, Any]:
@@ -676,86 +668,6 @@ def embeddings() -> list[Case]:
             peers={"torch": lambda t, dy, i, n: t.ops.aten.embedding_dense_backward(dy, i, n, -1, False)},
         ),
     ]
-
-
-def attentions() -> list[Case]:
-    """Causal attention; nanoGPT's shape first."""
-
-    def torch_attention(t: Any, q: Any, k: Any, v: Any, is_causal: bool) -> Any:
-        return t.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=is_causal)
-
-    def jax_attention(j: Any, q: Any, k: Any, v: Any, is_causal: bool) -> Any:
-        rows_first = [x.swapaxes(1, 2) for x in (q, k, v)]
-        return j.nn.dot_product_attention(*rows_first, is_causal=is_causal).swapaxes(1, 2)
-
-    def torch_gradients(t: Any, dout: Any, q: Any, k: Any, v: Any, out: Any, lse: Any, is_causal: bool) -> Any:
-        backward = t.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
-        return list(backward(dout, q, k, v, out, lse, 0.0, is_causal))
-
-    def saved(shape: tuple[int, ...]) -> Args:
-        def make(rng: np.random.Generator) -> tuple[Any, ...]:
-            dout, q, k, v = shaped(*4 * [shape])(rng)
-            return dout, q, k, v, *kernels.attention(q, k, v, True), True
-
-        return make
-
-    found = []
-    for shape in ((12, 4, 64, 32), (4, 8, 512, 64)):
-        b, h, n, d = shape
-        work, label = 2.0 * b * h * n * n * d, f"{b}x{h}x{n}x{d}, causal"  # half of the scores are masked
-        peers = {"torch": torch_attention, "jax": jax_attention}
-        found += [
-            Case("attention", label, shaped(*3 * [shape], True), {}, peers, work, results=1),
-            Case("attention_backward", label, saved(shape), {}, {"torch": torch_gradients}, 2.5 * work),
-        ]
-    return found
-
-
-def recurrences() -> list[Case]:
-    """A character LSTM's layer; PyTorch has no entry to the recurrence alone, so its gates' product counts as ours."""
-    steps, batch, hidden = 64, 32, 256
-    start = (batch, hidden)
-    x, w = (steps, batch, 4 * hidden), (4 * hidden, hidden)
-    small = tensors([w], hidden**-0.5)
-
-    def saved(rng: np.random.Generator) -> tuple[Any, ...]:
-        gates, h0, c0, dout = shaped(x, start, start, (steps, batch, hidden))(rng)
-        (weight,) = small(rng)
-        _, cells, gates = kernels.lstm(gates, weight, h0, c0)
-        return dout, gates, cells, c0, weight
-
-    def weight(rng: np.random.Generator) -> Any:
-        return small(rng)[0]
-
-    work, label = 8.0 * steps * batch * hidden**2, f"{steps} steps of {batch}x{hidden}"
-    return [
-        Case(
-            "lstm", label, shaped(x, weight, start, start), {}, {"torch": torch_lstm, "jax": jax_lstm}, work, results=1
-        ),
-        Case("lstm_backward", label, saved, flops=work, tolerance=1e-4),
-    ]
-
-
-def torch_lstm(t: Any, x: Any, w: Any, h0: Any, c0: Any) -> Any:
-    """One cell after another, as x is given."""
-    h, c, out = h0, c0, []
-    for step in x:
-        i, f, g, o = t.addmm(step, h, w.T).chunk(4, 1)
-        c = f.sigmoid_() * c + i.sigmoid_() * g.tanh_()
-        h = o.sigmoid_() * c.tanh()
-        out.append(h)
-    return t.stack(out)
-
-
-def jax_lstm(j: Any, x: Any, w: Any, h0: Any, c0: Any) -> Any:
-    def step(state: Any, x: Any) -> Any:
-        h, c = state
-        i, f, g, o = j.numpy.split(x + h @ w.T, 4, 1)
-        c = j.nn.sigmoid(f) * c + j.nn.sigmoid(i) * j.numpy.tanh(g)
-        h = j.nn.sigmoid(o) * j.numpy.tanh(c)
-        return (h, c), h
-
-    return j.lax.scan(step, (h0, c0), x)[1]
 
 
 CASES = [

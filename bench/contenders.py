@@ -70,6 +70,8 @@ def prepare(name: str, case: Any) -> Run | None:
     if peer is None:
         return None
     library = module(name)
+    if name in case.prepared:
+        args = case.prepared[name](library, *args)
     if name == "jax":
         jitted = library.jit(lambda *a: peer(library, *a), static_argnums=static(args))
         return lambda: library.block_until_ready(jitted(*args))
@@ -82,5 +84,6 @@ def prepare(name: str, case: Any) -> Run | None:
 
 
 def static(args: tuple[Any, ...]) -> tuple[int, ...]:
-    """The positions of arguments that aren't arrays: shapes and options, fixed when JAX compiles."""
-    return tuple(i for i, a in enumerate(args) if not hasattr(a, "shape") and not isinstance(a, (list, tuple)))
+    """The positions of arguments that hold no arrays: shapes and options, fixed when JAX compiles."""
+    holds = (list, tuple)
+    return tuple(i for i, a in enumerate(args) if not (hasattr(a, "shape") or isinstance(a, holds) or callable(a)))

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from bench import steps
-from bench.cases import CASES, Case
+from bench.case import Case
+from bench.cases import CASES
 from bench.contenders import arrays, contenders, prepare
 from chainrule import _core
 
@@ -19,6 +20,8 @@ def prove_equal(case: Case, name: str) -> None:
     assert ours
     assert theirs
     expected, got = arrays(ours()), arrays(theirs())
+    if name in case.restored:
+        got = [case.restored[name](g) for g in got]
     if name != "numpy":
         expected = expected[: case.results]
     assert len(got) == len(expected), f"{name} gives {len(got)} results, chainrule {len(expected)}"

@@ -39,17 +39,19 @@ def warm(run: Callable[[], Any]) -> None:
         run()
 
 
-def interleaved(runs: dict[str, Callable[[], Any]], rounds: int = 7, spend: float = 0.02) -> dict[str, Timing]:
-    """Times each contender `rounds` times, for about `spend` seconds each time."""
+def interleaved(
+    runs: dict[str, Callable[[], Any]], rounds: int = 7, spend: float = 0.02, settle: float = SETTLE
+) -> dict[str, Timing]:
+    """Times each contender `rounds` times, for about `spend` seconds each time, `settle` after the one before."""
     calls = {}
     for name, run in runs.items():
-        time.sleep(SETTLE)
+        time.sleep(settle)
         warm(run)
         calls[name] = max(1, min(10_000, int(spend / max(once(run, 2), 1e-7))))
     samples: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
-            time.sleep(SETTLE)
+            time.sleep(settle)
             warm(run)
             samples[name].append(once(run, calls[name]))
     return {name: Timing(statistics.median(s), min(s), max(s)) for name, s in samples.items()}

@@ -10,12 +10,12 @@ namespace {
 
 template <Activation A, class T>
 CHAINRULE_INLINE void forward(Team& team, T* y, const T* x, i64 n, T slope = T(0.01)) {
-  parallel_vecs<T>(team, n, [&](i64 i, i64 lanes) { store(y + i, activate<A>(load(x + i, lanes), slope), lanes); });
+  parallel_vecs<T>(team, n, [=](i64 i, i64 lanes) { store(y + i, activate<A>(load(x + i, lanes), slope), lanes); });
 }
 
 template <Activation A, class T>
 CHAINRULE_INLINE void backward(Team& team, T* dx, const T* dy, const T* saved, i64 n, T slope = T(0.01)) {
-  parallel_vecs<T>(team, n, [&](i64 i, i64 lanes) {
+  parallel_vecs<T>(team, n, [=](i64 i, i64 lanes) {
     store(dx + i, activate_backward<A>(load(dy + i, lanes), load(saved + i, lanes), slope), lanes);
   });
 }

@@ -15,6 +15,7 @@ namespace {
 
 constexpr i64 kTaskElements = 8192;
 constexpr i64 kRowsPerPartial = 64;  // of layer_norm's dweight and dbias
+constexpr i64 kRowsAtOnce = 4;       // of layer_norm: while one row's lanes are added, the next one's loads begin
 constexpr i64 kRowBlock = 128;       // of batch_norm over (batch, channels): rows whose moments are taken at once
 
 template <class T>
@@ -40,23 +41,74 @@ CHAINRULE_INLINE TwoSums<T> sum_both(i64 n, A&& a, B&& b) {
   return {reduce_long_row<Add<T>, T>(n, a), reduce_long_row<Add<T>, T>(n, b)};
 }
 
+// mean and squares of the rows [first, last).
+template <class T>
+CHAINRULE_INLINE void rows_moments(T* mean, T* squares, const T* x, i64 first, i64 last, i64 n) {
+  const bool short_rows = n <= kRowChunk;
+  for (i64 r = first; r < last && short_rows; r++) mean[r] = rough_mean(x + r * n, n);
+  for (i64 r = first; r < last; r++) {
+    const Moments<T> m = short_rows ? row_moments(x + r * n, n, mean[r]) : long_row_moments(x + r * n, n);
+    mean[r] = m.mean;
+    squares[r] = m.squares;
+  }
+}
+
+// The means of g and of g h of each of the rows [first, last).
+template <class T>
+CHAINRULE_INLINE void means_of_rows(T* mean_g, T* mean_gh, const T* dy, const T* x, const T* mean, const T* rstd,
+                                    const T* weight, i64 first, i64 last, i64 n) {
+  for (i64 r = first; r < last; r++) {
+    const T *const d = dy + r * n, *const v = x + r * n, m = mean[r], scale = rstd[r];
+    const auto g = [=](i64 j, auto lanes) { return load(d + j, lanes) * or_value(weight, j, lanes, T(1)); };
+    const TwoSums<T> s =
+        sum_both<T>(n, g, [=](i64 j, auto lanes) { return g(j, lanes) * ((load(v + j, lanes) - m) * scale); });
+    mean_g[r - first] = s.first / T(n);
+    mean_gh[r - first] = s.second / T(n);
+  }
+}
+
+// dx (or null) of the rows [first, last), at most kRowsAtOnce, and their part of dweight and dbias (both or none),
+// which starts from zero where it is `fresh`.
+template <class T>
+CHAINRULE_INLINE void gradients_of_rows(T* dx, T* dweight, T* dbias, bool fresh, const T* dy, const T* x, const T* mean,
+                                        const T* rstd, const T* weight, i64 first, i64 last, i64 n) {
+  T mean_g[kRowsAtOnce], mean_gh[kRowsAtOnce];
+  if (dx) means_of_rows(mean_g, mean_gh, dy, x, mean, rstd, weight, first, last, n);
+  each_vec<T>(0, n, [&](i64 j, auto lanes) {
+    const vec<T> w = or_value(weight, j, lanes, T(1));
+    vec<T> dw = T(0), db = T(0);
+    if (dweight && !fresh) dw = load(dweight + j, lanes), db = load(dbias + j, lanes);
+    for (i64 r = first; r < last; r++) {
+      const vec<T> g = load(dy + r * n + j, lanes), h = (load(x + r * n + j, lanes) - mean[r]) * rstd[r];
+      dw = fma(g, h, dw);
+      db = db + g;
+      if (dx) store(dx + r * n + j, (g * w - mean_g[r - first] - h * mean_gh[r - first]) * rstd[r], lanes);
+    }
+    if (dweight) store(dweight + j, dw, lanes), store(dbias + j, db, lanes);
+  });
+}
+
 }  // namespace
 
 template <class T>
 void layer_norm(Team& team, T* y, T* mean, T* rstd, const T* x, const T* weight, const T* bias, i64 rows, i64 n,
                 T eps) {
-  parallel_for(team, rows, rows_per_task(n), [&](i64 begin, i64 end) {
-    for (i64 r = begin; r < end; r++) {
-      const Moments<T> m = long_row_moments(x + r * n, n);
-      const T scale = lane(reciprocal_root(vec<T>(m.squares / T(n)), eps), 0);
-      mean[r] = m.mean;
-      rstd[r] = scale;
-      each_vec<T>(0, n, [&](i64 j, auto lanes) {
-        const vec<T> h = (load(x + r * n + j, lanes) - m.mean) * scale;
-        store(y + r * n + j, fma(h, or_value(weight, j, lanes, T(1)), or_value(bias, j, lanes, T(0))), lanes);
+  parallel_for(
+      team, rows, rows_per_task(n), [=](i64 begin, i64 end) __attribute__((flatten)) {
+        for (i64 first = begin; first < end; first += kRowsAtOnce) {
+          const i64 last = at_most(end, first + kRowsAtOnce);
+          rows_moments(mean, rstd, x, first, last, n);
+          each_vec<T>(first, last, [=](i64 r, auto lanes) {
+            store(rstd + r, reciprocal_root(load(rstd + r, lanes) / T(n), eps), lanes);
+          });
+
+          each_vec<T>(0, n, [=](i64 j, auto lanes) {
+            const vec<T> w = or_value(weight, j, lanes, T(1)), b = or_value(bias, j, lanes, T(0));
+            for (i64 r = first; r < last; r++)
+              store(y + r * n + j, fma((load(x + r * n + j, lanes) - mean[r]) * rstd[r], w, b), lanes);
+          });
+        }
       });
-    }
-  });
 }
 
 template <class T>
@@ -68,35 +120,22 @@ template <class T>
 void layer_norm_backward(Team& team, T* dx, T* dweight, T* dbias, const T* dy, const T* x, const T* mean, const T* rstd,
                          const T* weight, i64 rows, i64 n, T* partials) {
   const i64 parts = ceil_div(rows, kRowsPerPartial);
+  const bool sums = dweight || dbias;
   parallel_for(
-      team, parts, at_least<i64>(1, kTaskElements / at_least<i64>(1, n * kRowsPerPartial)), [&](i64 begin, i64 end) {
+      team, parts, at_least<i64>(1, kTaskElements / at_least<i64>(1, n * kRowsPerPartial)),
+      [=](i64 begin, i64 end) __attribute__((flatten)) {
         for (i64 part = begin; part < end; part++) {
           T* const dw = partials + part * 2 * n;
           T* const db = dw + n;
           const i64 first = part * kRowsPerPartial;
-          for (i64 r = first; r < at_most(rows, first + kRowsPerPartial); r++) {
-            const T *const g = dy + r * n, *const v = x + r * n;
-            const T m = mean[r], scale = rstd[r];
-            const auto h = [=](i64 j, auto lanes) { return (load(v + j, lanes) - m) * scale; };
-            if (dx) {
-              const auto gw = [=](i64 j, auto lanes) { return load(g + j, lanes) * or_value(weight, j, lanes, T(1)); };
-              const TwoSums<T> s = sum_both<T>(n, gw, [=](i64 j, auto lanes) { return gw(j, lanes) * h(j, lanes); });
-              const T a = s.first / T(n), b = s.second / T(n);
-              each_vec<T>(0, n, [=](i64 j, auto lanes) {
-                store(dx + r * n + j, (gw(j, lanes) - a - h(j, lanes) * b) * scale, lanes);
-              });
-            }
-            if (dweight || dbias)
-              each_vec<T>(0, n, [=](i64 j, auto lanes) {
-                const vec<T> w0 = r == first ? vec<T>(T(0)) : load(dw + j, lanes);
-                const vec<T> b0 = r == first ? vec<T>(T(0)) : load(db + j, lanes);
-                store(dw + j, fma(load(g + j, lanes), h(j, lanes), w0), lanes);
-                store(db + j, b0 + load(g + j, lanes), lanes);
-              });
+          const i64 stop = at_most(rows, first + kRowsPerPartial);
+          for (i64 r = first; r < stop; r += kRowsAtOnce) {
+            const i64 last = at_most(stop, r + kRowsAtOnce);
+            gradients_of_rows(dx, sums ? dw : nullptr, db, r == first, dy, x, mean, rstd, weight, r, last, n);
           }
         }
       });
-  if (!dweight && !dbias) return;
+  if (!sums) return;
   team.barrier();
   constexpr i64 W = vec<T>::size;
   parallel_for(team, ceil_div(n, W), at_least<i64>(1, kTaskElements / (2 * W * at_least<i64>(1, parts))),

@@ -35,7 +35,7 @@ struct Max {
   static constexpr T identity = -T(__builtin_inf());
   static CHAINRULE_INLINE mask<T> beats(vec<T> a, vec<T> b) { return a > b; }
   static CHAINRULE_INLINE bool beats(T a, T b) { return a > b; }
-  static CHAINRULE_INLINE vec<T> combine(vec<T> a, vec<T> b) { return select<T>((b > a) | (b != b), b, a); }
+  static CHAINRULE_INLINE vec<T> combine(vec<T> a, vec<T> b) { return select<T>(a != a, a, max(a, b)); }
   static CHAINRULE_INLINE T combine(T a, T b) { return b > a || b != b ? b : a; }
 };
 
@@ -44,7 +44,7 @@ struct Min {
   static constexpr T identity = T(__builtin_inf());
   static CHAINRULE_INLINE mask<T> beats(vec<T> a, vec<T> b) { return a < b; }
   static CHAINRULE_INLINE bool beats(T a, T b) { return a < b; }
-  static CHAINRULE_INLINE vec<T> combine(vec<T> a, vec<T> b) { return select<T>((b < a) | (b != b), b, a); }
+  static CHAINRULE_INLINE vec<T> combine(vec<T> a, vec<T> b) { return select<T>(a != a, a, min(a, b)); }
   static CHAINRULE_INLINE T combine(T a, T b) { return b < a || b != b ? b : a; }
 };
 
@@ -66,7 +66,7 @@ CHAINRULE_INLINE T reduce_row(i64 n, F&& value) {
   for (; i + W <= n; i += W) total[0] = Op::combine(total[0], value(i, Whole()));
   if (i < n) total[1] = Op::combine(total[1], keep(value(i, n - i), n - i, T(Op::identity)));
   return reduce(Op::combine(Op::combine(total[0], total[1]), Op::combine(total[2], total[3])),
-                [](T p, T q) { return Op::combine(p, q); });
+                [](vec<T> p, vec<T> q) { return Op::combine(p, q); });
 }
 
 // Elements of a row that one accumulation may run over. Longer rows are cut.
@@ -90,11 +90,14 @@ struct Moments {
   T mean, squares;
 };
 
-// For one row chunk, n in [1, kRowChunk]. Corrected two-pass: what the rounded mean misses is put right by the sum of
-// the deviations, so a constant row has exactly zero squares.
+// For one row chunk, n in [1, kRowChunk]: its mean but for rounding errors, and with that the moments. What it misses
+// is put right by the sum of the deviations, so a constant row has exactly zero squares.
 template <class T>
-CHAINRULE_INLINE Moments<T> row_moments(const T* x, i64 n) {
-  const T mean = reduce_row<Add<T>, T>(n, [&](i64 i, auto lanes) { return load(x + i, lanes); }) / T(n);
+CHAINRULE_INLINE T rough_mean(const T* x, i64 n) {
+  return reduce_row<Add<T>, T>(n, [=](i64 i, auto lanes) { return load(x + i, lanes); }) / T(n);
+}
+template <class T>
+CHAINRULE_INLINE Moments<T> row_moments(const T* x, i64 n, T mean) {
   constexpr i64 W = vec<T>::size;
   vec<T> s[4] = {T(0), T(0), T(0), T(0)}, q[4] = {T(0), T(0), T(0), T(0)};
   const auto add = [&](int k, i64 i, auto lanes) {  // k is a constant where it is called: s and q stay in registers
@@ -109,6 +112,11 @@ CHAINRULE_INLINE Moments<T> row_moments(const T* x, i64 n) {
   if (i < n) add(1, i, n - i);
   const T off = sum((s[0] + s[1]) + (s[2] + s[3]));
   return {mean + off / T(n), at_least(T(0), sum((q[0] + q[1]) + (q[2] + q[3])) - off * (off / T(n)))};
+}
+
+template <class T>
+CHAINRULE_INLINE Moments<T> row_moments(const T* x, i64 n) {
+  return row_moments(x, n, rough_mean(x, n));
 }
 
 // As row_moments(), for `columns` sets of `rows` numbers side by side.

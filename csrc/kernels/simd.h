@@ -333,19 +333,43 @@ CHAINRULE_INLINE T lane(vec<T> v, int i) {
   return v.r[i / vec<T>::lanes][i % vec<T>::lanes];
 }
 
+// Lane i + Step in lane i, for i < Step; what the other lanes hold is of no use.
+template <int Step, class V>
+CHAINRULE_INLINE V native_down(V a) {
+  constexpr int lanes = int(sizeof(V) / sizeof(a[0])), s = Step;
+#define LANE(i) (i + s) % lanes
+  if constexpr (lanes == 2)
+    return __builtin_shufflevector(a, a, LANE(0), LANE(1));
+  else if constexpr (lanes == 4)
+    return __builtin_shufflevector(a, a, LANE(0), LANE(1), LANE(2), LANE(3));
+  else if constexpr (lanes == 8)
+    return __builtin_shufflevector(a, a, LANE(0), LANE(1), LANE(2), LANE(3), LANE(4), LANE(5), LANE(6), LANE(7));
+  else
+    return __builtin_shufflevector(a, a, LANE(0), LANE(1), LANE(2), LANE(3), LANE(4), LANE(5), LANE(6), LANE(7),
+                                   LANE(8), LANE(9), LANE(10), LANE(11), LANE(12), LANE(13), LANE(14), LANE(15));
+#undef LANE
+}
+template <int Step, class T>
+CHAINRULE_INLINE vec<T> down(vec<T> v) {
+  if constexpr (Step >= vec<T>::lanes)
+    for (int i = 0; i < Step / vec<T>::lanes; i++) v.r[i] = v.r[i + Step / vec<T>::lanes];
+  else
+    v.r[0] = native_down<Step>(v.r[0]);
+  return v;
+}
+
 // Combines all lanes in one fixed tree on every ISA: lane i with lane i + size/2, and so on down to one.
 template <class T, class F>
 CHAINRULE_INLINE T reduce(vec<T> v, F combine) {
-  T x[vec<T>::size];
-  store(x, v);
-  for (int half = vec<T>::size / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; i++) x[i] = combine(x[i], x[i + half]);
-  return x[0];
+  if constexpr (vec<T>::size == 16) v = combine(v, down<8>(v));
+  v = combine(v, down<4>(v));
+  v = combine(v, down<2>(v));
+  return lane(combine(v, down<1>(v)), 0);
 }
 
 template <class T>
 CHAINRULE_INLINE T sum(vec<T> v) {
-  return reduce(v, [](T a, T b) { return a + b; });
+  return reduce(v, [](vec<T> a, vec<T> b) { return a + b; });
 }
 
 }  // namespace chainrule::CHAINRULE_ISA

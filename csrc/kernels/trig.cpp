@@ -8,7 +8,7 @@ namespace chainrule::CHAINRULE_ISA {
 #define TRIG(name)                                                                                       \
   template <class T>                                                                                     \
   void name(Team& team, T* y, const T* x, i64 n) {                                                       \
-    parallel_vecs<T>(team, n, [&](i64 i, i64 lanes) { store(y + i, name(load(x + i, lanes)), lanes); }); \
+    parallel_vecs<T>(team, n, [=](i64 i, i64 lanes) { store(y + i, name(load(x + i, lanes)), lanes); }); \
   }                                                                                                      \
   template void name<float>(Team&, float*, const float*, i64);                                           \
   template void name<double>(Team&, double*, const double*, i64);

@@ -9,7 +9,7 @@ namespace chainrule::CHAINRULE_ISA {
 #define UNARY(name, expression)                                \
   template <class T>                                           \
   void name(Team& team, T* y, const T* x, i64 n) {             \
-    parallel_vecs<T>(team, n, [&](i64 i, i64 lanes) {          \
+    parallel_vecs<T>(team, n, [=](i64 i, i64 lanes) {          \
       const vec<T> v = load(x + i, lanes);                     \
       store(y + i, expression, lanes);                         \
     });                                                        \
@@ -32,14 +32,14 @@ UNARY(square, v* v)
 
 template <class T>
 void clamp(Team& team, T* y, const T* x, i64 n, T low, T high) {
-  parallel_vecs<T>(team, n, [&](i64 i, i64 lanes) {
+  parallel_vecs<T>(team, n, [=](i64 i, i64 lanes) {
     store(y + i, min(vec<T>(high), max(vec<T>(low), load(x + i, lanes))), lanes);  // NaN is the second operand of both
   });
 }
 
 template <class T>
 void clamp_backward(Team& team, T* dx, const T* dy, const T* x, i64 n, T low, T high) {
-  parallel_vecs<T>(team, n, [&](i64 i, i64 lanes) {
+  parallel_vecs<T>(team, n, [=](i64 i, i64 lanes) {
     const vec<T> v = load(x + i, lanes);
     store(dx + i, select<T>((v >= low) & (v <= high), load(dy + i, lanes), vec<T>(0)), lanes);
   });
