@@ -66,17 +66,11 @@ CHAINRULE_INLINE Grid grid_of(i64 batches, i64 m, i64 n, i64 k) {
   return g;
 }
 
-// Room for the packed tiles of a chunk of A.
-template <class T>
-CHAINRULE_INLINE i64 tiles_size(i64 rows) {
-  return ceil_div(rows, i64(kTileRows)) * kTileSize<T>;
-}
-
-// Scratch of one thread: the packed panels of a block of B, the tiles of A, and a chunk's sums of the current span.
+// Scratch of one thread: the packed panels of a block of B, a tile of A, and a chunk's sums of the current span.
 template <class T>
 CHAINRULE_INLINE i64 thread_scratch(const Grid& g) {
   const i64 span = g.spans > 1 && !g.split ? g.rows * g.columns : 0;
-  return at_most(kBlockK, g.k) * g.columns + tiles_size<T>(g.rows) + round_up(span, vec<T>::size);
+  return at_most(kBlockK, g.k) * g.columns + kTileSize<T> + round_up(span, vec<T>::size);
 }
 
 // Elements of scratch that products() wants for a team of `threads`.
@@ -108,6 +102,82 @@ struct Finish {
   }
 };
 
+// A part's tiles and panels, and a block of K that they are packed for.
+template <class T>
+struct KBlock {
+  Part at;
+  i64 tiles, panels;
+  i64 k, depth;
+  T* scratch;
+  // Tiles of equal height: a short last one would keep too few accumulators busy.
+  CHAINRULE_INLINE i64 row(i64 tile) const { return tile * at.rows / tiles; }
+  CHAINRULE_INLINE i64 columns(i64 panel) const { return at_most(kPanel<T>, at.columns - panel * kPanel<T>); }
+  CHAINRULE_INLINE T* panel(i64 p) const { return scratch + p * kPanel<T> * depth; }
+  CHAINRULE_INLINE T* tile() const { return panel(panels); }
+};
+
+// Sends for a panel's share of the rows of A that are packed next: the next tile's, or those of the next block.
+template <class T, class A>
+CHAINRULE_INLINE void send_for_next(const A& a, const KBlock<T>& block, i64 tile, i64 panel, i64 end) {
+  const bool below = tile + 1 < block.tiles;
+  const i64 k = below ? block.k : block.k + block.depth;
+  if (k >= end) return;
+  const i64 first = below ? block.row(tile + 1) : 0, rows = block.row(below ? tile + 2 : 1) - first;
+  const i64 begin = panel * rows / block.panels, last = (panel + 1) * rows / block.panels;
+  send_for(a, block.at.row + first + begin, last - begin, k, at_most(kBlockK, end - k));
+}
+
+// c = or += the product over one block of K; the last block ends at `end`.
+template <class T, class A, class B>
+CHAINRULE_INLINE void multiply_block(T* c, i64 ldc, bool add, const KBlock<T>& block, i64 end, const A& a, const B& b,
+                                     Finish<T> finish) {
+  constexpr i64 kMostPanels = ceil_div(kMostColumns, kPanel<T>);
+  const Part& at = block.at;
+  const i64 k = block.k, depth = block.depth;
+  const T* panel[kMostPanels];
+  i64 stride[kMostPanels];
+  i64 passed = 0;  // panels that the first tile packs
+  if constexpr (kPassable<B>)
+    if (block.tiles > 1 && !b.direct) passed = at.columns / kPanel<T>;
+  for (i64 p = 0; p < passed; p++) panel[p] = block.panel(p), stride[p] = kPanel<T>;
+  // A strip of all panels at a time: a panel's rows alone would be a cache line or two from each page.
+  constexpr i64 strip = kStrip<B>;
+  for (i64 s = 0; s < depth; s += strip)
+    for (i64 p = passed; p < block.panels; p++) {
+      const T* const part = b.panel(block.panel(p) + s * kPanel<T>, at.column + p * kPanel<T>, block.columns(p), k + s,
+                                    at_most(strip, depth - s), &stride[p]);
+      if (s == 0) panel[p] = part;
+    }
+  for (i64 t = 0; t < block.tiles; t++) {
+    const i64 first = block.row(t), rows = block.row(t + 1) - first, row = at.row + first;
+    T* const band = c + first * ldc;
+    const typename A::Layout tile{block.tile()};
+    bool passes = false;  // the first panel packs this tile
+    if constexpr (kPassable<A>)
+      passes = block.tiles > 1 && (t > 0 || passed == 0) && at.columns >= kPanel<T> &&
+               a.size - row >= PassedByDepth<T>::kReads;
+    if (!passes) a.pack(block.tile(), row, rows, k, depth);
+    for (i64 p = 0; p < block.panels; p++) {
+      send_for_next(a, block, t, p, end);
+      T* const to = band + p * kPanel<T>;
+      if constexpr (kPassable<B>)
+        if (t == 0 && p < passed) {
+          const PassedRows<T> from{b.data + k * b.ld + at.column + p * kPanel<T>, b.ld, block.panel(p)};
+          passing_product(to, ldc, rows, add, tile, from, depth);
+          continue;
+        }
+      if constexpr (kPassable<A>)
+        if (p == 0 && passes) {
+          const PassedByDepth<T> from{a.data + k * a.ld + row, a.ld, block.tile()};
+          passing_product(to, ldc, rows, add, from, EvenRows<T>{panel[p], stride[p]}, depth);
+          continue;
+        }
+      tile_product(to, ldc, rows, block.columns(p), add, tile, panel[p], stride[p], depth);
+    }
+    if (k + depth == end) finish(band, row, rows);
+  }
+}
+
 // c (at the part's first element) = or += the product over k in [begin, end), at most one span. scratch: the panels,
 // then a tile.
 template <class T, class A, class B>
@@ -123,41 +193,9 @@ __attribute__((noinline)) void multiply_part(T* c, i64 ldc, bool add, Part at, i
       shallow_product(c, ldc, add, at.rows, at.columns, a, at.row, b, at.column, begin, end);
       return finish(c, at.row, at.rows);
     }
-  constexpr i64 kMostPanels = ceil_div(kMostColumns, kPanel<T>);
   const i64 tiles = ceil_div(at.rows, i64(kTileRows)), panels = ceil_div(at.columns, kPanel<T>);
-  for (i64 k = begin; k < end; k += kBlockK, add = true) {
-    const i64 depth = at_most(kBlockK, end - k);
-    const T* panel[kMostPanels];
-    i64 stride[kMostPanels];
-    // A strip of all panels at a time: a panel's rows alone would be a cache line or two from each page.
-    constexpr i64 strip = kStrip<B>;
-    for (i64 s = 0; s < depth; s += strip)
-      for (i64 p = 0; p < panels; p++) {
-        const T* const part =
-            b.panel(scratch + (p * depth + s) * kPanel<T>, at.column + p * kPanel<T>,
-                    at_most(kPanel<T>, at.columns - p * kPanel<T>), k + s, at_most(strip, depth - s), &stride[p]);
-        if (s == 0) panel[p] = part;
-      }
-    T* const packed = scratch + panels * kPanel<T> * depth;
-    // Tiles of equal height: a short last one would keep too few accumulators busy.
-    const auto begins = [&](i64 t) { return t * at.rows / tiles; };
-    constexpr i64 tile_strip = kTileStrip<A>;
-    if constexpr (tile_strip > 0)
-      for (i64 s = 0; s < depth; s += tile_strip)
-        for (i64 t = 0; t < tiles; t++)
-          a.pack(packed + t * kTileSize<T> + s * A::Layout::kDepth, at.row + begins(t), begins(t + 1) - begins(t),
-                 k + s, at_most(tile_strip, depth - s));
-    for (i64 t = 0; t < tiles; t++) {
-      const i64 first = begins(t), rows = begins(t + 1) - first;
-      T* const tile = tile_strip > 0 ? packed + t * kTileSize<T> : packed;
-      if (tile_strip == 0) a.pack(tile, at.row + first, rows, k, depth);
-      T* const band = c + first * ldc;
-      for (i64 p = 0; p < panels; p++)
-        tile_product(band + p * kPanel<T>, ldc, rows, at_most(kPanel<T>, at.columns - p * kPanel<T>), add,
-                     typename A::Layout{tile}, panel[p], stride[p], depth);
-      if (k + depth == end) finish(band, at.row + first, rows);
-    }
-  }
+  for (i64 k = begin; k < end; k += kBlockK, add = true)
+    multiply_block(c, ldc, add, KBlock<T>{at, tiles, panels, k, at_most(kBlockK, end - k), scratch}, end, a, b, finish);
 }
 
 // to[r][j] = or += from[r][j].
@@ -188,7 +226,7 @@ CHAINRULE_INLINE void product_part(T* c, i64 ldc, bool add, Part at, i64 k, cons
   if (k <= kSpanK) return multiply_part(c, ldc, add, at, 0, k, a, b, scratch, finish);
   const i64 first = add ? 0 : kSpanK;
   if (!add) multiply_part(c, ldc, false, at, 0, first, a, b, scratch);
-  T* const span = scratch + kBlockK * round_up(at.columns, kPanel<T>) + tiles_size<T>(at.rows);
+  T* const span = scratch + kBlockK * round_up(at.columns, kPanel<T>) + kTileSize<T>;
   for (i64 begin = first; begin < k; begin += kSpanK) {
     const i64 end = at_most(k, begin + kSpanK);
     multiply_part(span, at.columns, false, at, begin, end, a, b, scratch);

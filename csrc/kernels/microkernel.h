@@ -48,6 +48,51 @@ struct EvenRows {
   static CHAINRULE_INLINE vec<T> fetch(const T* p, int v) { return load(p + v * vec<T>::size); }
 };
 
+// An operand where it lies, copied to its packed layout as it is read: the first tile that wants it packs it in the
+// shadow of its products. kAhead rows are on their way to the L2 (the rows of a matrix are often a multiple of 4 KB
+// apart, so that the L1 has room for eight of them): 32 take as long as memory does, 250 ns. They are sent for by the
+// last byte of a line's worth: where memory isn't aligned, that line is the new one, the one before is the neighbour's.
+constexpr i64 kAhead = 32;
+CHAINRULE_INLINE void send_for(const void* line) { __builtin_prefetch(static_cast<const char*>(line) + 63, 0, 2); }
+
+// A transposed. Whole registers are read, kReads elements of a row.
+template <class T>
+struct PassedByDepth {
+  static constexpr i64 kBytes = kTileRows * sizeof(T), kReads = round_up(kBytes, i64(kRegisterBytes)) / sizeof(T);
+  static_assert(kReads <= ByDepth<T>::kDepth, "a row of the layout");
+  const T* data;
+  i64 ld;
+  T* packed;
+  CHAINRULE_INLINE T operator()(i64 r, i64 k) const { return data[r + k * ld]; }
+  CHAINRULE_INLINE void pass(i64 k) const {
+    __builtin_memcpy(packed + k * ByDepth<T>::kDepth, data + k * ld, kReads * sizeof(T));
+    const T* const ahead = data + (k + kAhead) * ld;
+    for (i64 i = 0; i < kTileRows; i += 64 / i64(sizeof(T))) send_for(ahead + i);
+  }
+};
+// A full panel of B.
+template <class T>
+struct PassedRows {
+  const T* data;
+  i64 ld;
+  T* packed;
+  CHAINRULE_INLINE const T* row(i64 k) const { return data + k * ld; }
+  static CHAINRULE_INLINE vec<T> fetch(const T* p, int v) { return load(p + v * vec<T>::size); }
+  CHAINRULE_INLINE void pass(i64 k, const vec<T>* row) const {
+#pragma GCC unroll 4
+    for (int v = 0; v < kTileVecs; v++) {
+      store(packed + k * kPanel<T> + v * vec<T>::size, row[v]);
+      send_for(data + (k + kAhead) * ld + v * vec<T>::size);
+    }
+  }
+};
+template <class Operand>
+constexpr bool kPasses = false;
+template <class T>
+inline constexpr bool kPasses<PassedByDepth<T>> = true;
+template <class T>
+inline constexpr bool kPasses<PassedRows<T>> = true;
+
 // One tile of fixed size; `last` is the number of columns in its last vec. The accumulators stay in registers because
 // every loop over them is unrolled.
 template <class T, int Rows, int Vecs, class A, class B>
@@ -63,6 +108,8 @@ __attribute__((noinline)) void tile_fixed(T* c, i64 ldc, i64 last, bool add, A a
     vec<T> row[Vecs];
 #pragma GCC unroll 4
     for (int v = 0; v < Vecs; v++) row[v] = b.fetch(from, v);
+    if constexpr (kPasses<A>) a.pass(k);
+    if constexpr (kPasses<B>) b.pass(k, row);
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; r++) {
       const vec<T> x(a(r, k));
@@ -98,6 +145,15 @@ template <class T, class A>
 CHAINRULE_INLINE void tile_product(T* c, i64 ldc, i64 rows, i64 columns, bool add, A a, const T* b, i64 ldb,
                                    i64 depth) {
   tile_of<T, kTileRows, kTileVecs>(c, ldc, rows, columns, add, a, EvenRows<T>{b, ldb}, depth);
+}
+
+// A full panel's product with one of two or more tiles of equal height: these have kLeastEqual rows at least.
+constexpr int kLeastEqual = (kTileRows + 1) / 2;
+template <int Rows = kTileRows, class T, class A, class B>
+CHAINRULE_INLINE void passing_product(T* c, i64 ldc, i64 rows, bool add, A a, B b, i64 depth) {
+  if constexpr (Rows > kLeastEqual)
+    if (rows < Rows) return passing_product<Rows - 1>(c, ldc, rows, add, a, b, depth);
+  tile_fixed<T, Rows, kTileVecs>(c, ldc, vec<T>::size, add, a, b, depth);
 }
 
 }  // namespace chainrule::CHAINRULE_ISA

@@ -102,10 +102,22 @@ constexpr i64 kStrip = kBlockK;
 template <class T>
 constexpr i64 kStrip<PlainColumns<T>> = 16;
 
-// The same for A: all tiles of a chunk a strip at a time, or, with 0, each tile whole when its turn comes.
-template <class A>
-constexpr i64 kTileStrip = 0;
+// Whether the products of an operand's first tile can pack it on the way (microkernel.h): where packing is a copy of
+// what such a tile reads anyway.
+template <class Source>
+constexpr bool kPassable = false;
 template <class T>
-constexpr i64 kTileStrip<TransposedRows<T>> = 16;
+constexpr bool kPassable<TransposedRows<T>> = true;
+template <class T>
+constexpr bool kPassable<PlainColumns<T>> = true;
+
+// Sends for rows [row, row + rows) of A's columns [k, k + depth), which are packed next.
+template <class A>
+CHAINRULE_INLINE void send_for(const A&, i64, i64, i64, i64) {}
+template <class T>
+CHAINRULE_INLINE void send_for(const PlainRows<T>& a, i64 row, i64 rows, i64 k, i64 depth) {
+  for (i64 r = row; r < row + rows; r++)
+    for (i64 i = 0; i < depth; i += 64 / i64(sizeof(T))) send_for(a.data + r * a.ld + k + i);
+}
 
 }  // namespace chainrule::CHAINRULE_ISA
