@@ -4,6 +4,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/launch.h"
+#include "bindings/layout.h"
 #include "bindings/registry.h"
 
 namespace chainrule {
@@ -19,13 +20,18 @@ void copy_rows(Team& team, char* out, const char* in, const i64* index, i64 coun
       std::memcpy(out + i * row_bytes, in + index[i] * stride, size_t(row_bytes));
 }
 
-bool rows_are_contiguous(const py::array& a) {
-  i64 expected = a.itemsize();
-  for (int axis = int(a.ndim()) - 1; axis > 0; axis--) {
-    if (a.shape(axis) != 1 && a.strides(axis) != expected) return false;
-    expected *= a.shape(axis);
+// The strides, in elements, of an array whose rows lie as those of `a`; *dense: each of a's rows lies together.
+Shape strides_of_rows(const py::array& a, bool* dense) {
+  const Shape row(a.shape() + 1, a.shape() + a.ndim());
+  Shape strides = dense_strides(row, 1, [&](int, int d) { return i64(a.strides(d + 1)); });
+  *dense = true;
+  i64 size = 1;
+  for (size_t d = 0; d < row.size(); d++) {
+    *dense = *dense && (row[d] == 1 || i64(a.strides(int(d) + 1)) == strides[d] * i64(a.itemsize()));
+    size *= row[d];
   }
-  return true;
+  strides.insert(strides.begin(), size);
+  return strides;
 }
 
 py::array gather_rows(py::handle x, py::handle index) {
@@ -44,11 +50,16 @@ py::array gather_rows(py::handle x, py::handle index) {
                             " is out of range for " + std::to_string(have) + " rows");
     places[size_t(i)] = row < 0 ? row + have : row;
   }
-  if (!rows_are_contiguous(in)) in = py::module_::import("numpy").attr("ascontiguousarray")(in);
+  bool dense;
+  Shape strides = strides_of_rows(in, &dense);
+  if (!dense) {
+    in = py::module_::import("numpy").attr("ascontiguousarray")(in);
+    strides = strides_of_rows(in, &dense);
+  }
   Shape shape(in.shape(), in.shape() + in.ndim());
   shape[0] = rows.size;
   const i64 item = i64(in.itemsize()), count = checked_size(op, shape, item > 0 ? item : 1);
-  py::array out = fresh_array(in.dtype(), shape);
+  py::array out = fresh_array(in.dtype(), shape, strides);
   if (count > 0 && item > 0)
     launch(Work(bytes(2.0 * double(count) * double(item))), copy_rows, static_cast<char*>(out.mutable_data()),
            static_cast<const char*>(in.data()), places.data(), rows.size, count / rows.size * item, i64(in.strides(0)));

@@ -1,3 +1,4 @@
+#include "bindings/images.h"
 #include "bindings/launch.h"
 #include "bindings/losses.h"
 #include "bindings/registry.h"
@@ -86,24 +87,40 @@ py::tuple layer_norm_backward(py::handle dy, py::handle x, py::handle mean, py::
   });
 }
 
-// x as (batch, channels, space).
+// x as (batch, channels, space). Pixels of channels_last images are samples of a matrix.
 struct Channels {
   i64 batch, channels, space = 1;
-  Channels(const char* op, const char* arg, py::handle x, const Shape& shape) {
+  Channels(const char* op, const char* arg, py::handle x, const Shape& shape, Format format) {
     if (shape.size() < 2) refuse(op, arg, describe(x), "two dimensions or more: (batch, channels, ...)");
     batch = shape[0];
     channels = shape[1];
     for (size_t i = 2; i < shape.size(); i++) space *= shape[i];
+    if (format == Format::channels_last && channels > 1) batch *= space, space = 1;
   }
 };
+
+// Images as they lie, other arrays in C order.
+template <class T>
+Images<T> batch(const char* op, const char* arg, py::handle x) {
+  if (py::isinstance<py::array>(x) && py::reinterpret_borrow<py::array>(x).ndim() == 4) return images<T>(op, arg, x);
+  return {input<T>(op, arg, x), Format::channels_first};
+}
+template <class T>
+Input<T> batch_like(const char* op, const char* arg, py::handle x, const Images<T>& other) {
+  return other.ndim == 4 ? images<T>(op, arg, x, other.shape(), other.format) : input<T>(op, arg, x, other.shape());
+}
+template <class T>
+py::array empty_batch(const char* op, const Images<T>& like) {
+  return like.ndim == 4 ? empty_images<T>(op, like.shape(), like.format) : empty<T>(op, like.shape());
+}
 
 py::tuple batch_norm(py::handle x, py::handle weight, py::handle bias, py::handle running_mean, py::handle running_var,
                      bool training, double momentum, double eps) {
   constexpr const char* op = "batch_norm";
   return by_dtype(op, "x", x, [&](auto zero) {
     using T = decltype(zero);
-    const auto in = input<T>(op, "x", x);
-    const Channels f(op, "x", x, in.shape());
+    const auto in = batch<T>(op, "x", x);
+    const Channels f(op, "x", x, in.shape(), in.format);
     const auto w = optional_input<T>(op, "weight", weight, Shape{f.channels}),
                b = optional_input<T>(op, "bias", bias, Shape{f.channels});
     want_eps(op, eps);
@@ -122,11 +139,12 @@ py::tuple batch_norm(py::handle x, py::handle weight, py::handle bias, py::handl
     const auto mean_in = running("running_mean", running_mean), var_in = running("running_var", running_var);
     if (training && mean_in.second && mean_in.second == var_in.second)
       refuse(op, "running_mean and running_var are the same memory");
-    py::array y = empty<T>(op, in.shape()), mean = empty<T>(op, Shape{f.channels}),
+    py::array y = empty_batch<T>(op, in), mean = empty<T>(op, Shape{f.channels}),
               rstd = empty<T>(op, Shape{f.channels});
+    const Scratch<T> partials(kernels<T>().batch_norm_partials(f.batch, f.channels, f.space));
     launch_with(OnInterrupt::finish, Work(bytes(3.0 * sizeof(T) * double(in.size))), kernels<T>().batch_norm,
                 data<T>(y), data<T>(mean), data<T>(rstd), mean_in.second, var_in.second, in.data, pointer(w),
-                pointer(b), f.batch, f.channels, f.space, training, T(momentum), T(eps));
+                pointer(b), f.batch, f.channels, f.space, training, T(momentum), T(eps), static_cast<T*>(partials));
     return py::make_tuple(y, mean, rstd);
   });
 }
@@ -136,18 +154,22 @@ py::tuple batch_norm_backward(py::handle dy, py::handle x, py::handle mean, py::
   constexpr const char* op = "batch_norm_backward";
   return by_dtype(op, "dy", dy, [&](auto zero) {
     using T = decltype(zero);
-    const auto g = input<T>(op, "dy", dy);
-    const auto in = input<T>(op, "x", x, g.shape());
-    const Channels f(op, "dy", dy, g.shape());
+    const auto given = py::reinterpret_borrow<py::array>(dy);
+    const Shape shape(given.shape(), given.shape() + given.ndim());
+    const auto in = batch<T>(op, "x", x);
+    if (in.shape() != shape) refuse(op, "x", describe(x), "shape " + str(shape));
+    const auto g = batch_like<T>(op, "dy", dy, in);
+    const Channels f(op, "dy", dy, shape, in.format);
     const auto m = input<T>(op, "mean", mean, Shape{f.channels}), r = input<T>(op, "rstd", rstd, Shape{f.channels});
     const auto w = optional_input<T>(op, "weight", weight, Shape{f.channels});
     const Needs need(op, needs);
-    py::object dx = wanted<T>(op, need.dx, g.shape()), dweight = wanted<T>(op, need.dweight, Shape{f.channels}),
+    py::object dx = need.dx ? py::object(empty_batch<T>(op, in)) : py::object(py::none()),
+               dweight = wanted<T>(op, need.dweight, Shape{f.channels}),
                dbias = wanted<T>(op, need.dbias, Shape{f.channels});
-    const Scratch<T> sums(2 * f.channels);
+    const Scratch<T> partials(kernels<T>().batch_norm_backward_partials(f.batch, f.channels, f.space));
     launch(Work(bytes(5.0 * sizeof(T) * double(g.size))), kernels<T>().batch_norm_backward, data_of<T>(dx),
            data_of<T>(dweight), data_of<T>(dbias), g.data, in.data, m.data, r.data, pointer(w), f.batch, f.channels,
-           f.space, training, static_cast<T*>(sums));
+           f.space, training, static_cast<T*>(partials));
     return py::make_tuple(dx, dweight, dbias);
   });
 }

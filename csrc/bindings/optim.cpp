@@ -3,6 +3,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/launch.h"
+#include "bindings/layout.h"
 #include "bindings/registry.h"
 
 namespace chainrule {
@@ -25,7 +26,7 @@ class Lists {
     leaders_ = list;
   }
 
-  // Arrays that the kernel writes, shaped like those of the first list; none of them may overlap another.
+  // Arrays that the kernel writes, dense and shaped like those of the first list; none of them may overlap another.
   template <class T>
   std::vector<T*> written(const char* arg, py::handle x) {
     return collect<T, T*>(arg, x, true);
@@ -59,6 +60,11 @@ class Lists {
         refuse(op_, "two of the arrays share memory, and one of them is written");
       (b.written ? written_end : read_end) = std::max(b.end, b.written ? written_end : read_end);
     }
+  }
+
+  // After the launch.
+  void write_back() {
+    for (auto& [to, from] : written_back_) launch_copy(op_, to, from);
   }
 
   Segments segments() const { return {count_, size_.data(), start_.data()}; }
@@ -95,15 +101,21 @@ class Lists {
       const py::object item = list[i];
       Pointer data;
       i64 size;
-      if (written) {
-        const auto array = element<InOut<T>>(arg, i, [&](const char* name) { return inout<T>(op_, name, item); });
-        data = array.data, size = array.size;
-      } else {
-        const auto array = element<Input<T>>(arg, i, [&](const char* name) { return input<T>(op_, name, item); });
-        data = const_cast<T*>(array.data), size = array.size;
-        if (array.array.ptr() != item.ptr()) copies_.push_back(array.array);
-      }
       const auto leader = py::reinterpret_borrow<py::array>(py::object(leaders_[i]));
+      if (is_plain(leader) && (!written || is_plain(item))) {
+        if (written) {
+          const auto array = element<InOut<T>>(arg, i, [&](const char* name) { return inout<T>(op_, name, item); });
+          data = array.data, size = array.size;
+        } else {
+          const auto array = element<Input<T>>(arg, i, [&](const char* name) { return input<T>(op_, name, item); });
+          data = const_cast<T*>(array.data), size = array.size;
+          if (array.array.ptr() != item.ptr()) copies_.push_back(array.array);
+        }
+      } else {
+        const auto array =
+            element<Input<T>>(arg, i, [&](const char* name) { return in_order<T>(name, item, leader, written); });
+        data = const_cast<T*>(array.data), size = array.size;
+      }
       const auto a = py::reinterpret_borrow<py::array>(item);
       if (a.ndim() != leader.ndim() || !std::equal(a.shape(), a.shape() + a.ndim(), leader.shape()))
         refuse(op_, at(arg, i).c_str(), describe(item),
@@ -112,6 +124,24 @@ class Lists {
       pointers.push_back(data);
     }
     return pointers;
+  }
+
+  static bool is_plain(py::handle x) {
+    return !py::isinstance<py::array>(x) || (py::reinterpret_borrow<py::array>(x).flags() & py::array::c_style);
+  }
+
+  // An array in the order of the first list's: itself, or a copy, whose values are written back where they are made.
+  template <class T>
+  Input<T> in_order(const char* name, py::handle x, const py::array& leader, bool written) {
+    const Input<T> own = dense<T>(op_, name, x);
+    if (written && (own.array.ptr() != x.ptr() || !own.array.writeable())) inout<T>(op_, name, x);  // refuses it
+    if (own.shape() != Shape(leader.shape(), leader.shape() + leader.ndim())) return own;  // refused by the caller
+    const Input<T> in = dense<T>(op_, name, own.array, leader);
+    if (in.array.ptr() == x.ptr()) return in;
+    hold(own.data, own.size * i64(sizeof(T)), written);
+    copies_.push_back(in.array);
+    if (written) written_back_.emplace_back(own.array, in.array);
+    return in;
   }
 
   // The element's own name, "grads[3]", is made only for the message of a refusal.
@@ -136,6 +166,7 @@ class Lists {
   std::vector<i64> size_, start_;
   std::vector<Block> blocks_;
   std::vector<py::array> copies_;
+  std::vector<std::pair<py::array, py::array>> written_back_;  // an array, and the copy that the kernel wrote
 };
 
 // The dtype of the whole list: its first array's; float32 for an empty list.
@@ -183,6 +214,7 @@ void sgd(py::handle params, py::handle grads, py::handle buffers, py::handle ste
     launch_with(OnInterrupt::finish, Work(bytes((buffers.is_none() ? 3.0 : 5.0) * sizeof(T) * lists.elements())),
                 kernels<T>().sgd, p.data(), buffers.is_none() ? nullptr : b.data(), s.data(), g.data(), segments,
                 settings);
+    lists.write_back();
   });
 }
 
@@ -211,6 +243,7 @@ void adam(py::handle params, py::handle grads, py::handle exp_avgs, py::handle e
                 Work(bytes((max_exp_avg_sqs.is_none() ? 7.0 : 9.0) * sizeof(T) * lists.elements())), kernels<T>().adam,
                 p.data(), m.data(), v.data(), max_exp_avg_sqs.is_none() ? nullptr : largest.data(), s.data(), g.data(),
                 segments, settings);
+    lists.write_back();
   });
 }
 

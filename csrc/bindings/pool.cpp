@@ -1,6 +1,7 @@
 // Pooling: windows are checked as PyTorch checks them.
 #include "bindings/arrays.h"
 #include "bindings/check.h"
+#include "bindings/images.h"
 #include "bindings/launch.h"
 #include "bindings/registry.h"
 #include "bindings/window.h"
@@ -8,7 +9,13 @@
 namespace chainrule {
 namespace {
 
-i64 planes_of(const Shape& shape) { return shape[0] * shape[1]; }
+// What the kernels walk: images of several channels per pixel, or the planes of channels_first ones.
+struct Planes {
+  i64 count, channels;
+  Planes(const Shape& shape, Format format) : count(shape[0] * shape[1]), channels(1) {
+    if (format == Format::channels_last && shape[1] > 1) count = shape[0], channels = shape[1];
+  }
+};
 
 void want_planes(const char* op, const char* arg, const Shape& shape) {
   if (shape[1] == 0 || shape[2] == 0 || shape[3] == 0)
@@ -46,20 +53,24 @@ py::tuple max_pool2d(py::handle x, py::handle kernel_size, py::handle stride, py
                      bool ceil_mode, bool return_indices) {
   return by_dtype("max_pool2d", "x", x, [&](auto zero) -> py::tuple {
     using T = decltype(zero);
-    const auto in = input<T>("max_pool2d", "x", x, 4);
+    auto in = images<T>("max_pool2d", "x", x);
+    // The kernel keeps a pixel's place in the bits of an element.
+    if (in.shape(2) * in.shape(3) >= i64(1) << 31)
+      in = images<T>("max_pool2d", "x", x, in.shape(), Format::channels_first);
     const Window2d g = window("max_pool2d", in.shape(), kernel_size, stride, padding, dilation, ceil_mode);
     const Shape shape{in.shape(0), in.shape(1), g.oh, g.ow};
-    py::array y = empty<T>("max_pool2d", shape);
+    py::array y = empty_images<T>("max_pool2d", shape, in.format);
     py::object indices = py::none();
     i64* where = nullptr;
+    const Planes planes(shape, in.format);
     if (return_indices) {
-      py::array a = empty<i64>("max_pool2d", shape);
+      py::array a = empty_images<i64>("max_pool2d", shape, in.format);
       where = data<i64>(a);
       indices = a;
     }
     const double taps = double(y.size()) * double(g.kh * g.kw);
     launch(Work(bytes(sizeof(T) * (double(in.size) + taps))), kernels<T>().max_pool2d, data<T>(y), where, in.data,
-           planes_of(shape), g);
+           planes.count, planes.channels, g);
     return py::make_tuple(y, indices);
   });
 }
@@ -75,15 +86,17 @@ py::array max_pool2d_backward(py::handle dy, py::handle indices, py::handle inpu
   const char* op = "max_pool2d_backward";
   return by_dtype(op, "dy", dy, [&](auto zero) {
     using T = decltype(zero);
-    const auto g = input<T>(op, "dy", dy, 4);
-    const auto where = input<i64>(op, "indices", indices, g.shape());
+    const auto g = images<T>(op, "dy", dy);
+    const auto where = images<i64>(op, "indices", indices, g.shape(), g.format);
     const Shape in = four_sizes(op, "input_shape", input_shape);
     if (in[0] != g.shape(0) || in[1] != g.shape(1))
       refuse(op, "input_shape", str(in), "the batch and channels of dy, of shape " + str(g.shape()));
-    py::array dx = empty<T>(op, in);
+    py::array dx = empty_images<T>(op, in, g.format);
+    const Planes planes(in, g.format);
     const Flag bad;
     launch(Work(bytes(2.0 * sizeof(T) * double(dx.size() + 3 * g.size))), kernels<T>().max_pool2d_backward, data<T>(dx),
-           static_cast<i32*>(bad), g.data, where.data, planes_of(in), in[2] * in[3], g.shape(2) * g.shape(3));
+           static_cast<i32*>(bad), g.data, where.data, planes.count, planes.channels, in[2] * in[3],
+           g.shape(2) * g.shape(3));
     check_places(bad, op, in[2] * in[3]);
     return dx;
   });
@@ -93,15 +106,18 @@ py::array max_pool2d_gather(py::handle x, py::handle indices) {
   const char* op = "max_pool2d_gather";
   return by_dtype(op, "x", x, [&](auto zero) {
     using T = decltype(zero);
-    const auto in = input<T>(op, "x", x, 4);
-    const auto where = input<i64>(op, "indices", indices, 4);
+    const auto in = images<T>(op, "x", x);
+    auto where = images<i64>(op, "indices", indices);
     const Shape out = where.shape();
     if (out[0] != in.shape(0) || out[1] != in.shape(1))
       refuse(op, "indices", "of shape " + str(out), "the batch and channels of x, of shape " + str(in.shape()));
-    py::array y = empty<T>(op, out);
+    where = images<i64>(op, "indices", where.array, out, in.format);
+    py::array y = empty_images<T>(op, out, in.format);
+    const Planes planes(out, in.format);
     const Flag bad;
     launch(Work(bytes(4.0 * sizeof(T) * double(y.size()))), kernels<T>().max_pool2d_gather, data<T>(y),
-           static_cast<i32*>(bad), in.data, where.data, planes_of(out), in.shape(2) * in.shape(3), out[2] * out[3]);
+           static_cast<i32*>(bad), in.data, where.data, planes.count, planes.channels, in.shape(2) * in.shape(3),
+           out[2] * out[3]);
     check_places(bad, op, in.shape(2) * in.shape(3));
     return y;
   });
@@ -123,13 +139,14 @@ py::array avg_pool2d(py::handle x, py::handle kernel_size, py::handle stride, py
   const char* op = "avg_pool2d";
   return by_dtype(op, "x", x, [&](auto zero) {
     using T = decltype(zero);
-    const auto in = input<T>(op, "x", x, 4);
+    const auto in = images<T>(op, "x", x);
+    const Planes planes(in.shape(), in.format);
     const Window2d g = window(op, in.shape(), kernel_size, stride, padding, py::handle(), ceil_mode);
     const i64 count = divisor(op, divisor_override);
-    py::array y = empty<T>(op, {in.shape(0), in.shape(1), g.oh, g.ow});
+    py::array y = empty_images<T>(op, {in.shape(0), in.shape(1), g.oh, g.ow}, in.format);
     const double taps = double(y.size()) * double(g.kh * g.kw);
     launch(Work(bytes(sizeof(T) * (double(in.size) + taps))), kernels<T>().avg_pool2d, data<T>(y), in.data,
-           planes_of(in.shape()), g, count_include_pad, count);
+           planes.count, planes.channels, g, count_include_pad, count);
     return y;
   });
 }
@@ -142,13 +159,16 @@ py::array avg_pool2d_backward(py::handle dy, py::handle input_shape, py::handle 
     const Shape in = four_sizes(op, "input_shape", input_shape);
     const Window2d g = window(op, in, kernel_size, stride, padding, py::handle(), ceil_mode);
     const i64 count = divisor(op, divisor_override);
-    const auto grad = input<T>(op, "dy", dy, Shape{in[0], in[1], g.oh, g.ow});
-    py::array dx = empty<T>(op, in);
+    const auto grad = images<T>(op, "dy", dy);
+    const Shape want{in[0], in[1], g.oh, g.ow};
+    if (grad.shape() != want) refuse(op, "dy", describe(dy), "shape " + str(want));
+    py::array dx = empty_images<T>(op, in, grad.format);
+    const Planes planes(in, grad.format);
     const Work work(
-        bytes(2.0 * sizeof(T) * double(planes_of(in)) * double(g.h * g.w + g.oh * (g.ow * g.kw + g.kh * g.w))));
+        bytes(2.0 * sizeof(T) * double(in[0] * in[1]) * double(g.h * g.w + g.oh * (g.ow * g.kw + g.kh * g.w))));
     const Scratch<T> scratch(kernels<T>().avg_pool2d_backward_scratch(work.threads, g));
-    launch(work, kernels<T>().avg_pool2d_backward, data<T>(dx), grad.data, planes_of(in), g, count_include_pad, count,
-           static_cast<T*>(scratch));
+    launch(work, kernels<T>().avg_pool2d_backward, data<T>(dx), grad.data, planes.count, planes.channels, g,
+           count_include_pad, count, static_cast<T*>(scratch));
     return dx;
   });
 }
@@ -162,12 +182,13 @@ py::array adaptive_avg_pool2d(py::handle x, py::handle output_size) {
   const char* op = "adaptive_avg_pool2d";
   return by_dtype(op, "x", x, [&](auto zero) {
     using T = decltype(zero);
-    const auto in = input<T>(op, "x", x, 4);
+    const auto in = images<T>(op, "x", x);
+    const Planes planes(in.shape(), in.format);
     want_adaptive(op, "x", in.shape());
     const Pair out = pair(op, "output_size", output_size, 0);
-    py::array y = empty<T>(op, {in.shape(0), in.shape(1), out.h, out.w});
+    py::array y = empty_images<T>(op, {in.shape(0), in.shape(1), out.h, out.w}, in.format);
     launch(Work(bytes(sizeof(T) * double(in.size + y.size()))), kernels<T>().adaptive_avg_pool2d, data<T>(y), in.data,
-           planes_of(in.shape()), in.shape(2), in.shape(3), out.h, out.w);
+           planes.count, planes.channels, in.shape(2), in.shape(3), out.h, out.w);
     return y;
   });
 }
@@ -176,14 +197,15 @@ py::array adaptive_avg_pool2d_backward(py::handle dy, py::handle input_shape) {
   const char* op = "adaptive_avg_pool2d_backward";
   return by_dtype(op, "dy", dy, [&](auto zero) {
     using T = decltype(zero);
-    const auto g = input<T>(op, "dy", dy, 4);
+    const auto g = images<T>(op, "dy", dy);
     const Shape in = four_sizes(op, "input_shape", input_shape);
     want_adaptive(op, "input_shape", in);
     if (in[0] != g.shape(0) || in[1] != g.shape(1))
       refuse(op, "input_shape", str(in), "the batch and channels of dy, of shape " + str(g.shape()));
-    py::array dx = empty<T>(op, in);
+    py::array dx = empty_images<T>(op, in, g.format);
+    const Planes planes(in, g.format);
     launch(Work(bytes(2.0 * sizeof(T) * double(dx.size() + g.size))), kernels<T>().adaptive_avg_pool2d_backward,
-           data<T>(dx), g.data, planes_of(in), in[2], in[3], g.shape(2), g.shape(3));
+           data<T>(dx), g.data, planes.count, planes.channels, in[2], in[3], g.shape(2), g.shape(3));
     return dx;
   });
 }

@@ -85,9 +85,9 @@ py::array dropout_backward(py::handle dy, py::handle mask, double p) {
   checked_threshold("dropout_backward", p);
   return by_dtype("dropout_backward", "dy", dy, [&](auto zero) {
     using T = decltype(zero);
-    const auto g = dense<T>("dropout_backward", "dy", dy);
-    const auto m = dense<bool>("dropout_backward", "mask", mask, g.array);
-    py::array dx = empty_like<T>("dropout_backward", g.array);
+    const auto m = dense<bool>("dropout_backward", "mask", mask);
+    const auto g = dense<T>("dropout_backward", "dy", dy, m.array);
+    py::array dx = empty_like<T>("dropout_backward", m.array);
     launch(Work(bytes((1 + 2.0 * sizeof(T)) * g.size)), kernels<T>().dropout_backward, data<T>(dx), g.data, m.data,
            g.size, T(dropout_scale(p)));
     return dx;

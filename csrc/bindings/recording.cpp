@@ -7,6 +7,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/launch.h"
+#include "bindings/layout.h"
 #include "bindings/registry.h"
 #include "bindings/structure.h"
 #include "runtime/clock.h"
@@ -102,7 +103,7 @@ class RecordedStep {
     return made;
   }
 
-  // A buffer that holds what `a` holds, filled before each replay.
+  // A buffer that holds what `a` holds and lies as it does, filled before each replay.
   py::array input(const py::array& a) {
     py::array made = copy_of(a);
     recording.add_input(const_cast<void*>(made.data()), size_t(made.nbytes()));
@@ -223,8 +224,9 @@ class RecordedStep {
   }
   static py::array copy_of(const py::array& a) {
     const Recording::Kept kept;
-    py::array made = fresh_array(a.dtype(), Shape(a.shape(), a.shape() + a.ndim()));
-    py::array plain(a.dtype(), std::vector<py::ssize_t>(a.shape(), a.shape() + a.ndim()), made.data(), made);
+    py::array made = fresh_array(a.dtype(), Shape(a.shape(), a.shape() + a.ndim()), dense_strides(a));
+    py::array plain(a.dtype(), std::vector<py::ssize_t>(a.shape(), a.shape() + a.ndim()),
+                    std::vector<py::ssize_t>(made.strides(), made.strides() + made.ndim()), made.data(), made);
     static const py::handle copyto = py::object(py::module_::import("numpy").attr("copyto")).release();
     copyto(plain, a);
     return made;

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "bindings/layout.h"
+
 namespace chainrule {
 namespace {
 
@@ -21,11 +23,15 @@ py::object attribute(py::handle x, const py::object& name) {
 
 bool is_array(py::handle x) { return py::isinstance<py::array>(x); }
 
-py::array contiguous_array(const py::array& a) {
-  const int need = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
-  if ((a.flags() & need) == need) return a;
-  static const py::handle copy = py::object(py::module_::import("numpy").attr("array")).release();
-  return py::array(copy(a, py::arg("order") = "C"));
+// a, or a copy that is aligned and has these strides.
+py::array lying_in(const py::array& a, const Shape& strides) {
+  if ((a.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) && lies_in(a, strides)) return a;
+  std::vector<py::ssize_t> steps(strides.begin(), strides.end());
+  for (py::ssize_t& s : steps) s *= a.itemsize();
+  py::array copy(a.dtype(), std::vector<py::ssize_t>(a.shape(), a.shape() + a.ndim()), steps);
+  static const py::handle copyto = py::object(py::module_::import("numpy").attr("copyto")).release();
+  copyto(copy, a);
+  return copy;
 }
 
 }  // namespace
@@ -54,6 +60,8 @@ Pattern::Pattern(py::handle x, py::handle tensor_type) : type_(py::type::of(x)) 
     const auto a = py::reinterpret_borrow<py::array>(array);
     dtype_ = a.dtype();
     shape_.assign(a.shape(), a.shape() + a.ndim());
+    strides_ = dense_strides(a);
+    item_ = i64(a.itemsize());
   } else if (PyTuple_Check(x.ptr()) || PyList_Check(x.ptr())) {
     kind_ = kSequence;
     for (py::handle item : py::reinterpret_borrow<py::sequence>(x)) parts_.emplace_back(item, tensor_type);
@@ -84,7 +92,12 @@ bool Pattern::matches(py::handle x) const {
       if (size_t(raw->nd) != shape_.size()) return false;
       for (int d = 0; d < raw->nd; d++)
         if (i64(raw->dimensions[d]) != shape_[size_t(d)]) return false;
-      return raw->descr == dtype_.ptr() || py::dtype(py::reinterpret_borrow<py::dtype>(raw->descr)).equal(dtype_);
+      if (raw->descr != dtype_.ptr() && !py::dtype(py::reinterpret_borrow<py::dtype>(raw->descr)).equal(dtype_))
+        return false;
+      for (int d = 0; d < raw->nd; d++)
+        if (i64(raw->strides[d]) != strides_[size_t(d)] * item_)
+          return dense_strides(py::reinterpret_borrow<py::array>(array)) == strides_;
+      return true;
     }
     case kSequence: {
       if (size_t(PySequence_Fast_GET_SIZE(p)) != parts_.size()) return false;
@@ -112,7 +125,7 @@ void Pattern::collect(py::handle x, std::vector<py::array>* into) const {
   PyObject* p = x.ptr();
   if (kind_ == kArray) {
     const py::object array = is_tensor_ ? attribute(x, names().array) : py::reinterpret_borrow<py::object>(x);
-    into->push_back(contiguous_array(py::reinterpret_borrow<py::array>(array)));
+    into->push_back(lying_in(py::reinterpret_borrow<py::array>(array), strides_));
   } else if (kind_ == kSequence) {
     for (size_t i = 0; i < parts_.size(); i++) parts_[i].collect(PySequence_Fast_GET_ITEM(p, Py_ssize_t(i)), into);
   } else if (kind_ == kDict) {
@@ -155,9 +168,11 @@ const py::array* Result::value() const {
 py::object Result::make() const {
   switch (kind_) {
     case kTensor: {
-      const bool whole = array_.flags() & py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_;
-      py::array copy = whole ? fresh_array(array_.dtype(), Shape(array_.shape(), array_.shape() + array_.ndim()))
-                             : contiguous("compile", array_);
+      const Shape strides = dense_strides(array_);
+      const bool whole = lies_in(array_, strides);
+      py::array copy = whole
+                           ? fresh_array(array_.dtype(), Shape(array_.shape(), array_.shape() + array_.ndim()), strides)
+                           : laid_out("compile", array_, strides);
       if (whole) std::memcpy(copy.mutable_data(), array_.data(), size_t(array_.nbytes()));
       auto* type = reinterpret_cast<PyTypeObject*>(type_.ptr());
       static const py::handle none = py::tuple(0).release();

@@ -11,13 +11,13 @@ namespace chainrule {
 // A number, a string, None, or a tuple of these: compared by value.
 bool is_plain(py::handle x);
 
-// What arguments must look like: tensors and arrays by shape and dtype, plain values by value, the rest (and tensors
-// that require a gradient) by identity.
+// What arguments must look like: tensors and arrays by shape, dtype and the order in which they lie, plain values by
+// value, the rest (and tensors that require a gradient) by identity.
 class Pattern {
  public:
   Pattern(py::handle example, py::handle tensor_type);
   bool matches(py::handle x) const;
-  // The arrays in it, in order, C-contiguous.
+  // The arrays in it, one after the other, dense and each lying as the example's does.
   void collect(py::handle x, std::vector<py::array>* into) const;
 
  private:
@@ -26,7 +26,8 @@ class Pattern {
   py::object type_, value_;  // kPlain, kSame: the value itself
   bool is_tensor_ = false;
   py::object dtype_;
-  Shape shape_;
+  Shape shape_, strides_;  // strides in elements, of a dense array
+  i64 item_ = 0;
   std::vector<py::object> keys_;
   std::vector<Pattern> parts_;
 };

@@ -25,9 +25,9 @@ py::array backward(const char* op, py::handle dy, const char* saved_arg, py::han
                    Scalars... scalars) {
   return by_dtype(op, "dy", dy, [&](auto zero) {
     using T = decltype(zero);
-    const auto g = dense<T>(op, "dy", dy);
-    const auto s = dense<T>(op, saved_arg, saved, g.array);
-    py::array dx = empty_like<T>(op, g.array);
+    const auto s = dense<T>(op, saved_arg, saved);  // which x lies as, and so does dx
+    const auto g = dense<T>(op, "dy", dy, s.array);
+    py::array dx = empty_like<T>(op, s.array);
     launch(Work(bytes(3.0 * sizeof(T) * double(g.size)) + cost * double(g.size)), kernel(kernels<T>()), data<T>(dx),
            g.data, s.data, g.size, T(scalars)...);
     return dx;

@@ -1,4 +1,5 @@
-// Pooling over planes (planes = batch * channels) of h x w elements, windows as in Window2d.
+// Pooling of (images, h, w, channels) elements, windows as in Window2d. Where images are channels_first, each plane is
+// an image of one channel: what is here. Several channels: pool_pixels.h.
 //
 // max_pool2d            y = max of the window's elements; indices = where, flat in the plane. The first of equal ones,
 //                       the last NaN; -inf and -1 for a window without elements.
@@ -9,6 +10,7 @@
 // avg_pool2d_backward   dx[i] = sum over the windows o that hold i of dy[o] / divisor[o]
 // adaptive_avg_pool2d   window of output i of O along an axis of size n: [floor(i n / O), ceil((i + 1) n / O))
 #include "kernels.h"
+#include "pool_pixels.h"
 #include "window.h"
 
 namespace chainrule::CHAINRULE_ISA {
@@ -88,8 +90,10 @@ CHAINRULE_INLINE void max_rows(Team& team, T* y, i64* indices, const T* x, i64 p
 }  // namespace
 
 template <class T>
-void max_pool2d(Team& team, T* y, i64* indices, const T* x, i64 planes, const Window2d& g) {
-  if (g.sw == 2 && g.kh == 2 && g.kw == 2 && g.dh == 1)
+void max_pool2d(Team& team, T* y, i64* indices, const T* x, i64 planes, i64 channels, const Window2d& g) {
+  if (channels > 1)
+    max_pixels(team, y, indices, x, planes, channels, g);
+  else if (g.sw == 2 && g.kh == 2 && g.kw == 2 && g.dh == 1)
     max_rows<2, 2>(team, y, indices, x, planes, g);
   else if (g.sw == 2)
     max_rows<2, 0>(team, y, indices, x, planes, g);
@@ -102,7 +106,9 @@ void max_pool2d(Team& team, T* y, i64* indices, const T* x, i64 planes, const Wi
 // A plane is scattered by one thread in the order of its outputs: the same bits however many threads there are.
 // An index outside the plane is left out and reported in *bad; -1 stands for an empty window.
 template <class T>
-void max_pool2d_backward(Team& team, T* dx, i32* bad, const T* dy, const i64* indices, i64 planes, i64 in, i64 out) {
+void max_pool2d_backward(Team& team, T* dx, i32* bad, const T* dy, const i64* indices, i64 planes, i64 channels, i64 in,
+                         i64 out) {
+  if (channels > 1) return max_pixels_backward(team, dx, bad, dy, indices, planes, channels, in, out);
   parallel_for(team, planes, ceil_div(kGrain, at_least(i64(1), in + out)), [&](i64 begin, i64 end) {
     for (i64 plane = begin; plane < end; plane++) {
       T* to = dx + plane * in;
@@ -119,7 +125,9 @@ void max_pool2d_backward(Team& team, T* dx, i32* bad, const T* dy, const i64* in
 }
 
 template <class T>
-void max_pool2d_gather(Team& team, T* y, i32* bad, const T* x, const i64* indices, i64 planes, i64 in, i64 out) {
+void max_pool2d_gather(Team& team, T* y, i32* bad, const T* x, const i64* indices, i64 planes, i64 channels, i64 in,
+                       i64 out) {
+  if (channels > 1) return max_pixels_gather(team, y, bad, x, indices, planes, channels, in, out);
   parallel_for(team, planes, ceil_div(kGrain, at_least(i64(1), out)), [&](i64 begin, i64 end) {
     for (i64 plane = begin; plane < end; plane++)
       for (i64 o = plane * out; o < (plane + 1) * out; o++) {
@@ -183,8 +191,12 @@ CHAINRULE_INLINE void avg_rows(Team& team, T* y, const T* x, i64 planes, const W
 }  // namespace
 
 template <class T>
-void avg_pool2d(Team& team, T* y, const T* x, i64 planes, const Window2d& g, bool count_include_pad, i64 divisor) {
-  if (g.sw == 1)
+void avg_pool2d(Team& team, T* y, const T* x, i64 planes, i64 channels, const Window2d& g, bool count_include_pad,
+                i64 divisor) {
+  if (channels > 1)
+    avg_pixels(team, y, x, planes, channels, g,
+               [&](i64 oy, i64 ox) { return divisor_at(g, oy, ox, count_include_pad, divisor); });
+  else if (g.sw == 1)
     avg_rows<1>(team, y, x, planes, g, count_include_pad, divisor);
   else if (g.sw == 2)
     avg_rows<2>(team, y, x, planes, g, count_include_pad, divisor);
@@ -199,8 +211,13 @@ i64 avg_pool2d_backward_scratch(int threads, const Window2d& g) {
 
 // Each row of dy is spread over the columns of one scratch row, which is then added to the kh rows of dx under it.
 template <class T>
-void avg_pool2d_backward(Team& team, T* dx, const T* dy, i64 planes, const Window2d& g, bool count_include_pad,
-                         i64 divisor, T* scratch) {
+void avg_pool2d_backward(Team& team, T* dx, const T* dy, i64 planes, i64 channels, const Window2d& g,
+                         bool count_include_pad, i64 divisor, T* scratch) {
+  if (channels > 1)
+    return avg_gather<T, true>(
+        team, dx, dy, planes, channels, g, [&](i64 iy) { return windows_with(iy, g.oh, g.kh, g.sh, g.ph); },
+        [&](i64 ix) { return windows_with(ix, g.ow, g.kw, g.sw, g.pw); },
+        [&](i64 oy, i64 ox) { return divisor_at(g, oy, ox, count_include_pad, divisor); });
   T* const spread = scratch + team.rank() * round_up(g.w, vec<T>::size);
   const i64 plane_cost = g.h * g.w + g.oh * (g.ow * g.kw + g.kh * g.w);
   parallel_for(team, planes, ceil_div(kGrain, at_least(i64(1), plane_cost)), [&](i64 begin, i64 end) {
@@ -230,6 +247,8 @@ void avg_pool2d_backward(Team& team, T* dx, const T* dy, i64 planes, const Windo
 namespace {
 
 CHAINRULE_INLINE Span bin(i64 i, i64 bins, i64 size) { return {i * size / bins, ceil_div((i + 1) * size, bins)}; }
+// The bins that hold element i.
+CHAINRULE_INLINE Span bins_with(i64 i, i64 bins, i64 size) { return {i * bins / size, ceil_div((i + 1) * bins, size)}; }
 
 // Sum of rows x columns elements, rows `stride` apart: lanes while a row fills half of them, else one by one.
 template <class T>
@@ -254,7 +273,8 @@ CHAINRULE_INLINE T sum_block(const T* x, i64 rows, i64 columns, i64 stride) {
 }  // namespace
 
 template <class T>
-void adaptive_avg_pool2d(Team& team, T* y, const T* x, i64 planes, i64 h, i64 w, i64 oh, i64 ow) {
+void adaptive_avg_pool2d(Team& team, T* y, const T* x, i64 planes, i64 channels, i64 h, i64 w, i64 oh, i64 ow) {
+  if (channels > 1) return adaptive_pixels(team, y, x, planes, channels, h, w, oh, ow, bin);
   parallel_for(team, planes, ceil_div(kGrain, at_least(i64(1), h * w + oh * ow)), [&](i64 begin, i64 end) {
     for (i64 plane = begin; plane < end; plane++)
       for (i64 oy = 0; oy < oh; oy++)
@@ -284,7 +304,15 @@ CHAINRULE_INLINE void spread_row(T* dx, const T* dy, i64 rows, i64 w, i64 ow) {
 }  // namespace
 
 template <class T>
-void adaptive_avg_pool2d_backward(Team& team, T* dx, const T* dy, i64 planes, i64 h, i64 w, i64 oh, i64 ow) {
+void adaptive_avg_pool2d_backward(Team& team, T* dx, const T* dy, i64 planes, i64 channels, i64 h, i64 w, i64 oh,
+                                  i64 ow) {
+  if (channels > 1) {
+    const auto length = [](i64 i, i64 bins, i64 size) { return bin(i, bins, size).end - bin(i, bins, size).begin; };
+    return avg_gather<T, false>(
+        team, dx, dy, planes, channels, {h, w, oh, ow, 0, 0, 0, 0, 0, 0, 0, 0},
+        [=](i64 iy) { return bins_with(iy, oh, h); }, [=](i64 ix) { return bins_with(ix, ow, w); },
+        [=](i64 oy, i64 ox) { return length(oy, oh, h) * length(ox, ow, w); });
+  }
   const bool apart = oh > 0 && ow > 0 && h % oh == 0 && w % ow == 0;
   parallel_for(team, planes, ceil_div(kGrain, at_least(i64(1), h * w + oh * ow)), [&](i64 begin, i64 end) {
     for (i64 plane = begin; plane < end; plane++) {

@@ -77,6 +77,13 @@ def copy(array: Array, wanted: memory_format = preserve_format) -> Array:
     return kernels.copy(array, empty_like(array, array.dtype, wanted))
 
 
+def is_dense(array: Array) -> bool:
+    """Whether the elements lie together, in whatever order; False may also mean an odd stride of a size of 1."""
+    if array.flags.c_contiguous:
+        return True
+    return array.strides == tuple([s * array.itemsize for s in _core.dense_strides(array)])
+
+
 def is_contiguous(array: Array, wanted: memory_format) -> bool:
     """Whether the elements lie in this order; sizes of 1 don't matter."""
     if wanted is contiguous_format:

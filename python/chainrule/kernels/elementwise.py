@@ -2,9 +2,9 @@
 
 Functions of two arrays broadcast as NumPy's do, and read any view where it lies; one of the two may be a Python number,
 which takes the other's dtype. Functions of one array take any shape. Dense arrays are walked as they lie, and results
-have the order of the first array (the gradient's, where there is one), as in NumPy with ``order="K"``. Arrays are float32 or float64; TypeError for
-another dtype and for operands of two dtypes, ValueError for shapes that don't fit. Worst errors in units of the last
-place, and the formulas: csrc/kernels/vmath.h, csrc/kernels/activation.h.
+have the order of the first array (gradients: of what was saved), as in NumPy with ``order="K"``. Arrays are float32 or
+float64; TypeError for another dtype and for operands of two dtypes, ValueError for shapes that don't fit. Worst errors
+in units of the last place, and the formulas: csrc/kernels/vmath.h, csrc/kernels/activation.h.
 """
 
 from __future__ import annotations

@@ -41,7 +41,8 @@ def bernoulli(shape: Sequence[int], p: float, seed: int, offset: int, dtype: Any
 def dropout(x: Array, p: float, seed: int, offset: int) -> tuple[Array, Array]:
     """(y, mask), both of x's shape: mask is False with probability p; y = x / (1 - p) where mask, else 0.
 
-    Both lie as x does, and the numbers follow each other in memory. The mask is the same for float32 and float64. p = 1 gives zeros. Srivastava et al., 2014.
+    Both lie as x does, and the numbers follow each other in memory. The mask is the same for float32 and float64. p = 1
+    gives zeros. Srivastava et al., 2014.
     """
     return _core.dropout(x, p, seed, offset)
 

@@ -7,11 +7,17 @@ from typing import Any
 
 from chainrule import kernels, ops
 from chainrule.autograd import Function
+from chainrule.formats import format_of, memory_format
 from chainrule.tensor import Tensor, wrap
 
 __all__ = ["adaptive_avg_pool2d", "avg_pool2d", "max_pool2d"]
 
 Size = int | Sequence[int]
+
+
+def _in(wanted: memory_format, dy: Tensor) -> Tensor:
+    """A gradient in the format of x, which dx then has too. After a flatten it comes as contiguous."""
+    return dy.to(memory_format=wanted)
 
 
 class MaxPool2d(Function):
@@ -22,7 +28,7 @@ class MaxPool2d(Function):
         values, where = kernels.max_pool2d(x._array, *options)
         assert where is not None
         y, indices = wrap(values), wrap(where)
-        ctx.shape = x.shape
+        ctx.shape, ctx.format = x.shape, format_of(x._array)
         ctx.save_for_backward(indices)
         ctx.mark_non_differentiable(indices)
         ctx.set_materialize_grads(False)  # that of the indices would be zeros
@@ -33,7 +39,7 @@ class MaxPool2d(Function):
         if dy is None:
             return None, None
         (indices,) = ctx.saved_tensors
-        return MaxPool2dGradient.apply(dy, indices, ctx.shape), None
+        return MaxPool2dGradient.apply(_in(ctx.format, dy), indices, ctx.shape), None
 
 
 class MaxPool2dGradient(Function):
@@ -68,12 +74,12 @@ class AvgPool2d(Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, options: tuple[Any, ...]) -> Tensor:
-        ctx.shape, ctx.options = x.shape, options
+        ctx.shape, ctx.format, ctx.options = x.shape, format_of(x._array), options
         return wrap(kernels.avg_pool2d(x._array, *options))
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
-        return AvgPool2dGradient.apply(dy, ctx.shape, ctx.options), None
+        return AvgPool2dGradient.apply(_in(ctx.format, dy), ctx.shape, ctx.options), None
 
 
 class AvgPool2dGradient(Function):
@@ -90,12 +96,12 @@ class AvgPool2dGradient(Function):
 class AdaptiveAvgPool2d(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, output_size: Size) -> Tensor:
-        ctx.shape = x.shape
+        ctx.shape, ctx.format = x.shape, format_of(x._array)
         return wrap(kernels.adaptive_avg_pool2d(x._array, output_size))
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
-        return AdaptiveAvgPool2dGradient.apply(dy, ctx.shape), None
+        return AdaptiveAvgPool2dGradient.apply(_in(ctx.format, dy), ctx.shape), None
 
 
 class AdaptiveAvgPool2dGradient(Function):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule import kernels
+from chainrule import formats, kernels
 from chainrule.autograd.grad_mode import enable_grad
 from chainrule.recording.state import paused
 from chainrule.tensor import Handle, Tensor, wrap
@@ -187,7 +187,7 @@ def arrays(states: list[dict[str, Any]], name: str) -> list[Array]:
 
 
 def zeros_like(param: Tensor) -> Tensor:
-    return wrap(kernels.full(param._array.shape, 0, param._array.dtype))
+    return wrap(kernels.fill(formats.empty_like(param._array, param._array.dtype), 0))
 
 
 def number(value: Any) -> float:
@@ -215,4 +215,4 @@ def _loaded(param: Tensor, index: Any, name: str, value: Any) -> Any:
         raise ValueError(
             f"loaded state dict has {name!r} of shape {value.shape} for parameter {index!r} of shape {param.shape}"
         )
-    return wrap(kernels.copy(value.astype(param.dtype, copy=False)))
+    return wrap(kernels.copy(value.astype(param.dtype, copy=False), formats.empty_like(param._array, param.dtype)))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chainrule import _core, formats
 from chainrule.optim import Optimizer
 from chainrule.random import Generator
 from chainrule.recording.state import refuse
@@ -58,6 +59,13 @@ class _Rates:
             group["lr"] = lr * float(self.factors[step])
 
 
+def _whole_rows(array: Array) -> Array:
+    """The array, or a copy whose rows lie together: channels_last images stay so."""
+    if formats.format_of(array) is not formats.channels_last:
+        return np.ascontiguousarray(array)
+    return array if formats.is_contiguous(array, formats.channels_last) else formats.copy(array, formats.channels_last)
+
+
 class _Data:
     """The arguments: arrays of the same length."""
 
@@ -73,7 +81,7 @@ class _Data:
         if len(sizes) != 1 or sizes[0] == 0:
             raise ValueError(f"run: arguments have {sizes} rows, want as many each, and one or more")
         self.size = int(sizes[0])
-        self._arrays = [np.ascontiguousarray(x._array if isinstance(x, Tensor) else x) for x in given]
+        self._arrays = [_whole_rows(x._array if isinstance(x, Tensor) else x) for x in given]
         self._is_tensor = [isinstance(x, Tensor) for x in given]
         self.whole = self._wrapped(self._arrays)
 
@@ -81,7 +89,9 @@ class _Data:
         return tuple([wrap(a) if tensor else a for a, tensor in zip(arrays, self._is_tensor, strict=True)])
 
     def rows(self, index: Array | slice) -> tuple[Any, ...]:
-        return self._wrapped([a[index] for a in self._arrays])
+        if isinstance(index, slice):
+            return self._wrapped([a[index] for a in self._arrays])
+        return self._wrapped([_core.gather_rows(a, index) for a in self._arrays])  # which keeps their format
 
 
 def run(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,25 @@ def normal(*shapes: tuple[int, ...]) -> Callable[[np.random.Generator, np.dtype]
 def integers(*shapes: tuple[int, ...], low: int = -4, high: int = 5) -> Callable[..., tuple[Array, ...]]:
     """Arguments that are integer-valued arrays of these shapes."""
     return lambda rng, dtype: tuple(rng.integers(low, high, s).astype(dtype) for s in shapes)
+
+
+def channels_last(case: Case, **changes: Any) -> Case:
+    """The case with its images, arrays of four dimensions, in that format."""
+
+    def last(make: Callable[..., tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:
+        def args(rng: np.random.Generator, dtype: np.dtype) -> tuple[Any, ...]:
+            return tuple(laid_out(x) for x in make(rng, dtype))
+
+        return args
+
+    exact = None if case.integers is None else last(case.integers)
+    return replace(case, id=f"{case.id}-last", args=last(case.args), integers=exact, **changes)
+
+
+def laid_out(x: Any) -> Any:
+    if not isinstance(x, np.ndarray) or x.ndim != 4:
+        return x
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
 
 
 CASES: list[Case] = []

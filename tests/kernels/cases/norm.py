@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from chainrule import reference
-from tests.kernels.cases import Array, Case
+from tests.kernels.cases import Array, Case, channels_last
 
 
 def layer(shape: tuple[int, ...], axes: int, affine: bool, backward: bool = False) -> Any:
@@ -160,4 +160,17 @@ CASES = [
             ),
         )
     ),
+]
+IMAGES = [(3, 2, 4, 5), (2, 15, 7, 9), (1, 16, 1, 2), (2, 17, 24, 23), (5, 65, 9, 30), (2, 130, 3, 5), (3, 3, 30, 40)]
+# NumPy adds up the pixels of such images one after the other, which the kernel doesn't.
+CASES += [
+    channels_last(
+        Case(name, id, batch(shape, affine, training, name != "batch_norm"), {"training": training}, 4, condition),
+        extended=True,
+    )
+    for shape in IMAGES
+    for affine in (False, True)
+    for training in (True, False)
+    for id in [f"{'x'.join(map(str, shape))}-{'affine' if affine else 'plain'}-{'train' if training else 'eval'}"]
+    for name, condition in (("batch_norm", batch_condition), ("batch_norm_backward", batch_backward_condition))
 ]

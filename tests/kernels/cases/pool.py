@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from chainrule import reference
-from tests.kernels.cases import Array, Case, integers, normal
+from tests.kernels.cases import Array, Case, channels_last, integers, normal
 
 # shape, kernel_size, options
 MAX: list[tuple[tuple[int, ...], Any, dict[str, Any]]] = [
@@ -39,6 +39,12 @@ AVG: list[tuple[tuple[int, ...], Any, dict[str, Any]]] = [
     ((6, 16, 32, 32), 2, {}),
     ((3, 8, 33, 33), 3, {"stride": 2, "padding": 1}),
 ]
+# Channels around the vector's width, for images whose channels lie together.
+DEEP = [
+    *(((2, c, 5, 6), 2, {}) for c in (2, 7, 8, 9, 15, 16, 17, 31, 33, 65, 130)),
+    ((1, 20, 9, 8), 3, {"stride": 2, "padding": 1}),
+    ((3, 16, 33, 32), 3, {"stride": 2, "padding": 1}),
+]
 ADAPTIVE = [
     ((2, 3, 8, 8), 1),
     ((2, 3, 7, 33), 1),
@@ -50,6 +56,8 @@ ADAPTIVE = [
     ((0, 2, 3, 3), 2),
     ((2, 0, 3, 3), 2),
     ((16, 20, 16, 16), (5, 3)),
+    ((2, 70, 7, 9), 1),
+    ((3, 16, 7, 9), (2, 4)),
 ]
 
 
@@ -101,7 +109,7 @@ def magnitude(name: str) -> Any:
 
 
 CASES = []
-for s, k, o in MAX:
+for s, k, o in MAX + DEEP:
     CASES += [
         Case("max_pool2d", text(s, k, o), lambda rng, dtype, s=s, k=k: (*normal(s)(rng, dtype), k), o),
         Case("max_pool2d", "special-" + text(s, k, o), with_shape(special(s), k), o),
@@ -111,7 +119,7 @@ for s, k, o in MAX:
 CASES.append(
     Case("max_pool2d", "values-only", with_shape(normal((2, 3, 9, 41)), 3), {"stride": 2, "return_indices": False})
 )
-for s, k, o in AVG:
+for s, k, o in AVG + DEEP:
     dy = pooled("avg_pool2d", s, k, o)
     CASES += [
         Case("avg_pool2d", text(s, k, o), with_shape(normal(s), k), o, ulps=16, scale=magnitude("avg_pool2d")),
@@ -157,3 +165,4 @@ for s, bins in ADAPTIVE:
             scale=magnitude("adaptive_avg_pool2d_backward"),
         ),
     ]
+CASES += [channels_last(case) for case in CASES]

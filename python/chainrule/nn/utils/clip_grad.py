@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from chainrule import kernels
+from chainrule.formats import is_dense
 from chainrule.tensor import Tensor, wrap
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm"]
@@ -73,7 +74,7 @@ def _gradients(parameters: Tensors) -> list[Tensor]:
 
 def _one_list(arrays: list[Array]) -> bool:
     """Whether a kernel can write them all in one call."""
-    return len({a.dtype for a in arrays}) == 1 and all(a.flags.c_contiguous and a.flags.behaved for a in arrays)
+    return len({a.dtype for a in arrays}) == 1 and all(is_dense(a) and a.flags.behaved for a in arrays)
 
 
 def _total(arrays: list[Array], order: float, error_if_nonfinite: bool) -> Array:
