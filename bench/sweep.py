@@ -127,7 +127,7 @@ LISTED: list[tuple[str, Callable[[Shape], tuple[float, Runs]], list[Shape]]] = [
         [
             *[(64, 64, 64), (128, 128, 128), (100, 300, 300), (32, 128, 784), (1, 512, 512), (256, 256, 256)],
             *[(512, 512, 512), (128, 512, 784), (512, 512, 128), (64, 1000, 4096), (1024, 1024, 1024)],
-            (1024, 3072, 768),
+            *[(1024, 3072, 768), (2048, 2048, 2048)],
         ],
     ),
     (
@@ -137,9 +137,9 @@ LISTED: list[tuple[str, Callable[[Shape], tuple[float, Runs]], list[Shape]]] = [
     ),
     ("conv2d 3x3 stride 2", convolution(3, 2, 1), [(16, 128, 28, 128)]),
     ("conv2d 5x5", convolution(5, 1, 0), [(64, 1, 28, 6), (64, 6, 12, 16)]),
-    ("conv2d 1x1", convolution(1, 1, 0), [(16, 256, 28, 64)]),
-    ("conv2d 7x7 stride 2", convolution(7, 2, 3), [(2, 3, 224, 64)]),
-    ("depthwise 3x3", depthwise, [(8, 96, 28)]),  # batch, channels, height and width
+    ("conv2d 1x1", convolution(1, 1, 0), [(16, 256, 28, 64), (16, 256, 56, 64)]),
+    ("conv2d 7x7 stride 2", convolution(7, 2, 3), [(8, 3, 224, 64)]),
+    ("depthwise 3x3", depthwise, [(8, 96, 28), (32, 96, 56)]),  # batch, channels, height and width
     ("max_pool2d 2x2", max_pool(2, 2), [(64, 32, 28)]),
     ("max_pool2d 3x3 stride 2", max_pool(3, 2), [(64, 32, 28)]),
     ("attention", attention, [(12, 4, 64, 32), (4, 8, 512, 64)]),  # batch, heads, positions, depth

@@ -162,3 +162,33 @@ def test_joins_refuse_what_does_not_fit() -> None:
         cr.cat([cr.ones(1), np.ones(1)])  # type: ignore[list-item]
     with pytest.raises(RuntimeError, match="boolean"):
         cr.where(cr.ones(2), 1.0, 2.0)
+
+
+def test_split_writes_its_gradient_in_one_go() -> None:
+    x = cr.tensor(np.arange(24.0, dtype=np.float32).reshape(4, 6), requires_grad=True)
+    a, b, c = x.split([1, 3, 2], 1)
+    assert a.grad_fn is b.grad_fn is c.grad_fn
+    (a.sum() * 2 + (c * c).sum()).backward()
+    expected = np.zeros((4, 6), np.float32)
+    expected[:, :1] = 2
+    expected[:, 4:] = 2 * x.detach().numpy()[:, 4:]
+    np.testing.assert_array_equal(x.grad.numpy(), expected)
+
+
+def test_gradient_of_split_is_differentiable() -> None:
+    x = cr.tensor(np.arange(1.0, 7), requires_grad=True)
+    a, _, c = x.chunk(3)
+    (dx,) = cr.autograd.grad((a * a * c).sum(), x, create_graph=True)
+    (ddx,) = cr.autograd.grad((dx * dx).sum(), x)
+    a_, c_ = x.detach().numpy()[:2], x.detach().numpy()[4:]
+    expected = np.concatenate([8 * a_ * c_**2 + 4 * a_**3, np.zeros(2), 8 * a_**2 * c_])
+    np.testing.assert_allclose(ddx.numpy(), expected)
+
+
+def test_part_of_a_split_changed_in_place() -> None:
+    leaf = cr.tensor(np.arange(6.0), requires_grad=True)
+    x = leaf * 1
+    a, b = x.split(3)
+    a.mul_(3)
+    (x.sum() + (b * b).sum() + a.sum()).backward()
+    np.testing.assert_array_equal(leaf.grad.numpy(), np.concatenate([np.full(3, 6.0), 1 + 2 * np.arange(3.0, 6)]))

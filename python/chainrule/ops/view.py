@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -132,6 +132,47 @@ class SliceGradient(Function):
         return view_of(ddx, Slice, ctx.index), None, None
 
 
+class Split(Function):
+    """Parts along ``dim``, of the listed sizes. Backward writes their gradients side by side into one array."""
+
+    @staticmethod
+    def forward(ctx: Context, x: Tensor, dim: int, parts: tuple[int, ...]) -> tuple[Tensor, ...]:
+        ctx.set_materialize_grads(False)
+        ctx.args = (x._array.shape, x._array.dtype, dim, parts)
+        return tuple(wrap(x._array[place]) for place in _places(dim, parts))
+
+    @staticmethod
+    def backward(ctx: Context, *grads: Tensor | None) -> Any:
+        return SplitGradient.apply(*ctx.args, *grads), None, None
+
+
+class SplitGradient(Function):
+    """The parts side by side, zeros in place of one that is None."""
+
+    @staticmethod
+    def forward(
+        ctx: Context, shape: tuple[int, ...], dtype: np.dtype[Any], dim: int, parts: tuple[int, ...], *grads: Any
+    ) -> Tensor:
+        ctx.args = (dim, parts)
+        complete = all(dy is not None for dy in grads)
+        dx = kernels.empty(shape, dtype) if complete else zeros(shape, dtype)
+        for place, dy in zip(_places(dim, parts), grads, strict=True):
+            if dy is not None:
+                kernels.copy(dy._array, dx[place])
+        return wrap(dx)
+
+    @staticmethod
+    def backward(ctx: Context, ddx: Tensor) -> Any:
+        found = _split(ddx, *ctx.args)
+        needs = ctx.needs_input_grad[4:]
+        return (None, None, None, None, *[d if need else None for d, need in zip(found, needs, strict=True)])
+
+
+def _places(dim: int, parts: Sequence[int]) -> list[Index]:
+    ends = [0, *accumulate(parts)]
+    return [(*[slice(None)] * dim, slice(a, b), ...) for a, b in pairwise(ends)]
+
+
 class Diagonal(Function):
     @staticmethod
     def forward(ctx: Context, x: Tensor, offset: int, dim1: int, dim2: int) -> Tensor:
@@ -175,7 +216,10 @@ def _diagonal(array: np.ndarray[Any, Any], offset: int, dim1: int, dim2: int) ->
 
 def view_of(x: Tensor, function: type[Function], *args: Any) -> Tensor:
     """``function.apply(x, *args)``, which shares x's memory: its version and, while recording, its history too."""
-    y: Tensor = function.apply(x, *args)
+    return _made_view(x, function.apply(x, *args), function, args)
+
+
+def _made_view(x: Tensor, y: Tensor, function: type[Function], args: tuple[Any, ...]) -> Tensor:
     y._counter = x._shared_counter()
     if state.enabled:
         y._base = x if x._base is None else x._base
@@ -183,6 +227,12 @@ def view_of(x: Tensor, function: type[Function], *args: Any) -> Tensor:
         y._view = (function, args)
         y._generation = y._base._generation
     return y
+
+
+def _split(x: Tensor, dim: int, parts: tuple[int, ...]) -> tuple[Tensor, ...]:
+    """Views whose gradients become x's in one go; each alone is a Slice, should its base be changed in place."""
+    made = Split.apply(x, dim, parts)
+    return tuple(_made_view(x, y, Slice, (place,)) for y, place in zip(made, _places(dim, parts), strict=True))
 
 
 def replay(x: Tensor, views: Sequence[tuple[type[Function], tuple[Any, ...]]]) -> Tensor:
@@ -436,11 +486,7 @@ def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int 
                 f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {d}), "
                 f"but got split_sizes={parts}"
             )
-    results, start = [], 0
-    for p in parts:
-        results.append(narrow(tensor, d, start, p))
-        start += p
-    return tuple(results)
+    return _split(tensor, d, tuple(parts))
 
 
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
