@@ -1,6 +1,6 @@
 // Convolutions: shapes and windows are checked as PyTorch checks them.
 #include "bindings/activation.h"
-#include "bindings/arrays.h"
+#include "bindings/images.h"
 #include "bindings/launch.h"
 #include "bindings/registry.h"
 #include "bindings/window.h"
@@ -17,7 +17,7 @@ i64 positive(const char* op, const char* arg, py::handle x) {
   return pair(op, arg, x, 1).h;
 }
 
-Conv2d conv_of(const char* op, const Shape& x, const Shape& w, const Options& o) {
+Conv2d conv_of(const char* op, const Shape& x, const Shape& w, const Options& o, Format format) {
   const Pair stride = pair(op, "stride", o.stride, 1), padding = pair(op, "padding", o.padding, 0),
              dilation = pair(op, "dilation", o.dilation, 1);
   const i64 groups = positive(op, "groups", o.groups);
@@ -45,7 +45,7 @@ Conv2d conv_of(const char* op, const Shape& x, const Shape& w, const Options& o)
                         padding.w,
                         dilation.h,
                         dilation.w};
-  return {x[0], x[1], w[0], groups, window, Format::channels_first};
+  return {x[0], x[1], w[0], groups, window, format};
 }
 
 Shape output_shape(const Conv2d& c) { return {c.batch, c.cout, c.window.oh, c.window.ow}; }
@@ -62,13 +62,13 @@ py::array conv2d(py::handle x_in, py::handle weight, py::handle bias, py::handle
   const char* op = "conv2d";
   return by_dtype(op, "x", x_in, [&](auto zero) {
     using T = decltype(zero);
-    const auto x = input<T>(op, "x", x_in, 4);
+    const auto x = images<T>(op, "x", x_in);
     const auto w = input<T>(op, "weight", weight, 4);
-    const Conv2d conv = conv_of(op, x.shape(), w.shape(), {stride, padding, dilation, groups});
+    const Conv2d conv = conv_of(op, x.shape(), w.shape(), {stride, padding, dilation, groups}, x.format);
     const Activation act = activation_named(op, activation);
     Input<T> b{};
     if (!bias.is_none()) b = input<T>(op, "bias", bias, Shape{conv.cout});
-    py::array y = empty<T>(op, output_shape(conv));
+    py::array y = empty_images<T>(op, output_shape(conv), x.format);
     const Work work = work_of<T>(conv);
     const Scratch<T> scratch(kernels<T>().conv2d_scratch(conv, work.threads));
     launch(work, kernels<T>().conv2d, data<T>(y), x.data, w.data, b.data, conv, act, static_cast<T*>(scratch));
@@ -83,9 +83,10 @@ py::array conv2d_backward_input(py::handle dy, py::handle weight, py::handle inp
     using T = decltype(zero);
     const auto w = input<T>(op, "weight", weight, 4);
     const Shape shape = four_sizes(op, "input_shape", input_shape);
-    const Conv2d conv = conv_of(op, shape, w.shape(), {stride, padding, dilation, groups});
-    const auto g = input<T>(op, "dy", dy, output_shape(conv));
-    py::array dx = empty<T>(op, shape);
+    const auto g = images<T>(op, "dy", dy);
+    const Conv2d conv = conv_of(op, shape, w.shape(), {stride, padding, dilation, groups}, g.format);
+    if (g.shape() != output_shape(conv)) refuse(op, "dy", describe(dy), "shape " + str(output_shape(conv)));
+    py::array dx = empty_images<T>(op, shape, g.format);
     const Work work = work_of<T>(conv);
     const Scratch<T> scratch(kernels<T>().conv2d_backward_input_scratch(conv, work.threads));
     launch(work, kernels<T>().conv2d_backward_input, data<T>(dx), g.data, w.data, conv, static_cast<T*>(scratch));
@@ -98,10 +99,10 @@ py::array conv2d_backward_weight(py::handle dy, py::handle x_in, py::handle weig
   const char* op = "conv2d_backward_weight";
   return by_dtype(op, "dy", dy, [&](auto zero) {
     using T = decltype(zero);
-    const auto x = input<T>(op, "x", x_in, 4);
+    const auto x = images<T>(op, "x", x_in);
     const Shape shape = four_sizes(op, "weight_shape", weight_shape);
-    const Conv2d conv = conv_of(op, x.shape(), shape, {stride, padding, dilation, groups});
-    const auto g = input<T>(op, "dy", dy, output_shape(conv));
+    const Conv2d conv = conv_of(op, x.shape(), shape, {stride, padding, dilation, groups}, x.format);
+    const auto g = images<T>(op, "dy", dy, output_shape(conv), x.format);
     py::array dw = empty<T>(op, shape);
     const Work work = work_of<T>(conv);
     const Scratch<T> scratch(kernels<T>().conv2d_backward_weight_scratch(conv, work.threads));
@@ -114,10 +115,12 @@ py::array conv2d_backward_bias(py::handle dy) {
   const char* op = "conv2d_backward_bias";
   return by_dtype(op, "dy", dy, [&](auto zero) {
     using T = decltype(zero);
-    const auto g = input<T>(op, "dy", dy, 4);
+    const auto g = images<T>(op, "dy", dy);
     py::array db = empty<T>(op, {g.shape(1)});
-    launch(Work(bytes(sizeof(T) * double(g.size))), kernels<T>().conv2d_backward_bias, data<T>(db), g.data, g.shape(0),
-           g.shape(1), g.shape(2) * g.shape(3));
+    const Work work(bytes(sizeof(T) * double(g.size)));
+    const Scratch<T> scratch(kernels<T>().conv2d_backward_bias_scratch(g.shape(0), g.shape(1), g.format, work.threads));
+    launch(work, kernels<T>().conv2d_backward_bias, data<T>(db), g.data, g.shape(0), g.shape(1),
+           g.shape(2) * g.shape(3), g.format, static_cast<T*>(scratch));
     return db;
   });
 }

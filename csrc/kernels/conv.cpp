@@ -3,7 +3,7 @@
 // conv2d_backward_input:  dx[n, c, iy, ix] = sum over o, ky, kx of w[o, c, ky, kx] dy[n, o, v, u]
 // conv2d_backward_weight: dw[o, c, ky, kx] = sum over n, v, u of dy[n, o, v, u] x[n, c, iy, ix]
 // conv2d_backward_bias:   db[o] = sum over n, v, u of dy[n, o, v, u]
-// x (batch, cin, h, w), w (cout, cin / groups, kh, kw), y (batch, cout, oh, ow), all NCHW.
+// x (batch, cin, h, w), w (cout, cin / groups, kh, kw), y (batch, cout, oh, ow); x and y in one memory format, w plain.
 //
 // The gradients are in conv_input.cpp and conv_weight.cpp. docs/numerics.md has the order of the sums.
 #include "activation.h"
@@ -39,6 +39,12 @@ template <class T>
 void conv2d_depthwise(Team& team, T* y, const T* x, const T* w, const T* bias, const Conv2d& conv, const Sizes& s,
                       Activation activation, T* scratch) {
   const View view = view_of(conv.window);
+  if (!planar(conv)) {
+    const DepthwisePixels<T> pixels{y, x, w, s.x, s.y, conv.batch, conv.cout, s.out, conv.window.ow};
+    pack_windows(team, scratch, pixels, view, {conv.window.kw, s.taps, 0, 1, 0, 1});
+    team.barrier();
+    return depthwise_pixels(team, pixels, view, {0, 0, 1, 1}, scratch, PixelEpilogue<T>{bias, activation});
+  }
   T* const storage = scratch + team.rank() * part_room<T>(view);
   const i64 grain = ceil_div(kFlatGrain * 8, at_least(i64(1), s.size * s.out * s.taps));
   parallel_for(team, s.products, grain, [&](i64 begin, i64 end) {
@@ -123,8 +129,41 @@ void conv2d_planes(Team& team, T* y, const T* x, const T* w, const T* bias, cons
   });
 }
 
+CHAINRULE_INLINE LaneFilter forward_lanes(const Conv2d& conv, const Sizes& s) {
+  return {s.products, conv.groups, s.in, s.out, s.x, s.y, view_of(conv.window).columns};
+}
+template <class T>
+LaneCut<T> forward_cut(const Conv2d& conv, const Sizes& s) {
+  return LaneCut<T>(forward_lanes(conv, s), view_of(conv.window), s.taps);
+}
+
+template <class T>
+CHAINRULE_INLINE bool by_lanes(const Conv2d& conv, const Sizes& s) {
+  return !planar(conv) || worth_lanes<T>(view_of(conv.window), s.in, s.out);
+}
+
+template <class T>
+i64 direct_scratch(const Conv2d& conv, const Sizes& s, i64 threads) {
+  if (by_lanes<T>(conv, s)) return forward_cut<T>(conv, s).scratch(forward_lanes(conv, s), threads);
+  const ForwardRoom<T> room(conv, s);
+  return room.weights + threads * room.own;
+}
+
+// Of all images, or of those that `again` names.
+template <class T>
+void conv2d_direct(Team& team, T* y, const T* x, const T* w, const T* bias, const Conv2d& conv, const Sizes& s,
+                   Activation activation, T* scratch, const Again<T>* again = nullptr) {
+  if (!by_lanes<T>(conv, s)) return conv2d_planes(team, y, x, w, bias, conv, s, activation, scratch, again);
+  const Weights<T> weights{w, s.in * s.taps, s.taps, conv.window.kw};
+  const LanePhase all{view_of(conv.window), {conv.window.kh, 0, 1}, {conv.window.kw, 0, 1}, 0, 0, 1, 1};
+  filter_lanes(
+      team, LaneArrays<T>{y, x, weights, s.out * s.in * s.taps, {bias, activation}}, forward_lanes(conv, s),
+      forward_cut<T>(conv, s), 1, [&](i64) { return all; }, scratch,
+      [&](i64 product) { return !again || (*again)(product); });
+}
+
 CHAINRULE_INLINE Filter forward_filter(const Conv2d& conv, const Sizes& s) {
-  return filter_of(view_of(conv.window), s.products, conv.groups, s.in, s.out);
+  return filter_of(view_of(conv.window), s.products, conv.groups, s.in, s.out, s.x, s.y);
 }
 
 template <class T>
@@ -137,34 +176,24 @@ void conv2d_winograd(Team& team, T* y, const T* x, const T* w, const T* bias, co
   team.barrier();
   const Again<T> again = again_of(filter, scratch);
   if (again.any(s.products))
-    conv2d_planes(team, y, x, w, bias, conv, s, activation, scratch + FilterCut<T>(filter).marks(filter), &again);
+    conv2d_direct(team, y, x, w, bias, conv, s, activation, scratch + FilterCut<T>(filter).marks(filter), &again);
 }
 
-}  // namespace
-
+// A pointwise convolution of pixels: all of them are rows of one product a group.
 template <class T>
-i64 conv2d_scratch(const Conv2d& conv, i64 threads) {
-  const Sizes s = sizes_of(conv);
-  if (worth_transforming<T>(view_of(conv.window), s.products, s.in, s.out)) {
-    const ForwardRoom<T> direct(conv, s);
-    return filter_scratch<T>(forward_filter(conv, s), threads, direct.weights + threads * direct.own);
-  }
-  if (depthwise(s.out, s.in, view_of(conv.window))) return threads * part_room<T>(view_of(conv.window));
-  if (pointwise(conv) || s.in == 0) return products_scratch<T>(s.products, forward_grid<T>(s), threads);
-  const ForwardRoom<T> room(conv, s);
-  return room.weights + threads * room.own;
+Grid pixel_grid(const Conv2d& conv, const Sizes& s) {
+  return grid_of<T>(conv.groups, conv.batch * s.size, s.out, s.in);
 }
 
 template <class T>
-void conv2d(Team& team, T* y, const T* x, const T* w, const T* bias, const Conv2d& conv, Activation activation,
-            T* scratch) {
-  const Sizes s = sizes_of(conv);
-  if constexpr (kTransforms<T>)
-    if (worth_transforming<T>(view_of(conv.window), s.products, s.in, s.out))
-      return conv2d_winograd(team, y, x, w, bias, conv, s, activation, scratch);
-  if (depthwise(s.out, s.in, view_of(conv.window)))
-    return conv2d_depthwise(team, y, x, w, bias, conv, s, activation, scratch);
-  if (!pointwise(conv) && s.in > 0) return conv2d_planes(team, y, x, w, bias, conv, s, activation, scratch);
+void conv2d_pointwise(Team& team, T* y, const T* x, const T* w, const T* bias, const Conv2d& conv, const Sizes& s,
+                      Activation activation, T* scratch) {
+  if (!planar(conv))
+    return products<T>(team, conv.groups, pixel_grid<T>(conv, s), scratch, [&](i64 g) {
+      const PixelEpilogue<T> epilogue{bias ? bias + g * s.out : nullptr, activation};
+      return product_of(y + g * s.out, conv.cout, false, PlainRows<T>{x + g * s.in, conv.cin},
+                        TransposedColumns<T>{w + g * s.out * s.in, s.in}, epilogue);
+    });
   const Grid grid = forward_grid<T>(s);
   products<T>(team, s.products, grid, scratch, [&](i64 i) {
     const i64 group = i % conv.groups;
@@ -174,19 +203,84 @@ void conv2d(Team& team, T* y, const T* x, const T* w, const T* bias, const Conv2
   });
 }
 
+}  // namespace
+
 template <class T>
-void conv2d_backward_bias(Team& team, T* db, const T* dy, i64 batch, i64 channels, i64 size) {
-  parallel_for(team, channels, ceil_div(kFlatGrain, at_least(i64(1), batch * size)), [&](i64 begin, i64 end) {
-    for (i64 c = begin; c < end; c++) {
-      vec<T> total(0);
-      for (i64 n = 0; n < batch; n++) {
-        const T* const plane = dy + (n * channels + c) * size;
-        vec<T> image(0);
-        for (i64 i = 0; i < size; i += vec<T>::size)
-          image = image + load(plane + i, at_most(size - i, i64(vec<T>::size)));
-        total = total + image;
+i64 conv2d_scratch(const Conv2d& conv, i64 threads) {
+  const Sizes s = sizes_of(conv);
+  const View view = view_of(conv.window);
+  if (worth_transforming<T>(view, s.products, s.in, s.out))
+    return filter_scratch<T>(forward_filter(conv, s), threads, direct_scratch<T>(conv, s, threads));
+  if (depthwise(s.out, s.in, view))
+    return planar(conv) ? threads * part_room<T>(view) : pixels_room<T>(view, conv.cout);
+  if (pointwise(conv) || s.in == 0)
+    return planar(conv) ? products_scratch<T>(s.products, forward_grid<T>(s), threads)
+                        : products_scratch<T>(conv.groups, pixel_grid<T>(conv, s), threads);
+  return direct_scratch<T>(conv, s, threads);
+}
+
+template <class T>
+void conv2d(Team& team, T* y, const T* x, const T* w, const T* bias, const Conv2d& conv, Activation activation,
+            T* scratch) {
+  const Sizes s = sizes_of(conv);
+  const View view = view_of(conv.window);
+  if constexpr (kTransforms<T>)
+    if (worth_transforming<T>(view, s.products, s.in, s.out))
+      return conv2d_winograd(team, y, x, w, bias, conv, s, activation, scratch);
+  if (depthwise(s.out, s.in, view)) return conv2d_depthwise(team, y, x, w, bias, conv, s, activation, scratch);
+  if (pointwise(conv) || s.in == 0) return conv2d_pointwise(team, y, x, w, bias, conv, s, activation, scratch);
+  conv2d_direct(team, y, x, w, bias, conv, s, activation, scratch);
+}
+
+template <class T>
+i64 conv2d_backward_bias_scratch(i64 batch, i64 channels, Format format, i64) {
+  return format == Format::channels_first ? 0 : batch * vec<T>::size * round_up(channels, vec<T>::size);
+}
+
+// Both formats add in one order: position p of an image to lane p % size of its sum, images in turn, the lanes in a
+// tree. Of channels_last images a lane is a vec of channels.
+template <class T>
+void conv2d_backward_bias(Team& team, T* db, const T* dy, i64 batch, i64 channels, i64 size, Format format,
+                          T* scratch) {
+  constexpr i64 lanes = vec<T>::size;
+  if (format == Format::channels_first)
+    return parallel_for(team, channels, ceil_div(kFlatGrain, at_least(i64(1), batch * size)), [&](i64 begin, i64 end) {
+      for (i64 c = begin; c < end; c++) {
+        vec<T> total(0);
+        for (i64 n = 0; n < batch; n++) {
+          const T* const plane = dy + (n * channels + c) * size;
+          vec<T> image(0);
+          for (i64 i = 0; i < size; i += lanes) image = image + load(plane + i, at_most(size - i, lanes));
+          total = total + image;
+        }
+        db[c] = sum(total);
       }
-      db[c] = sum(total);
+    });
+  const i64 vecs = ceil_div(channels, lanes);
+  const auto sums = [&](i64 n, i64 c) { return scratch + (n * vecs + c) * lanes * lanes; };
+  const auto wide = [&](i64 c) { return at_most(lanes, channels - c * lanes); };
+  parallel_for(team, batch * vecs, ceil_div(kFlatGrain, at_least(i64(1), lanes * size)), [&](i64 begin, i64 end) {
+    for (i64 i = begin; i < end; i++) {
+      const i64 n = i / vecs, c = i % vecs;
+      const T* const pixels = dy + n * size * channels + c * lanes;
+      vec<T> image[vec<T>::size];
+      for (i64 l = 0; l < lanes; l++) image[l] = vec<T>(0);
+      for (i64 p = 0; p < size; p += lanes)
+        for (i64 l = 0; l < at_most(lanes, size - p); l++)
+          image[l] = image[l] + load(pixels + (p + l) * channels, wide(c));
+      for (i64 l = 0; l < lanes; l++) store(sums(n, c) + l * lanes, image[l]);
+    }
+  });
+  team.barrier();
+  parallel_for(team, vecs, ceil_div(kFlatGrain, at_least(i64(1), batch * lanes)), [&](i64 begin, i64 end) {
+    for (i64 c = begin; c < end; c++) {
+      vec<T> total[vec<T>::size];
+      for (i64 l = 0; l < lanes; l++) total[l] = vec<T>(0);
+      for (i64 n = 0; n < batch; n++)
+        for (i64 l = 0; l < lanes; l++) total[l] = total[l] + load(sums(n, c) + l * lanes);
+      for (i64 half = lanes / 2; half > 0; half /= 2)
+        for (i64 l = 0; l < half; l++) total[l] = total[l] + total[l + half];
+      store(db + c * lanes, total[0], wide(c));
     }
   });
 }
@@ -194,5 +288,6 @@ void conv2d_backward_bias(Team& team, T* db, const T* dy, i64 batch, i64 channel
 INSTANTIATE(conv2d)
 INSTANTIATE(conv2d_scratch)
 INSTANTIATE(conv2d_backward_bias)
+INSTANTIATE(conv2d_backward_bias_scratch)
 
 }  // namespace chainrule::CHAINRULE_ISA

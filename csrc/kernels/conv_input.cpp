@@ -1,63 +1,12 @@
 // conv2d_backward_input: dx[n, c, iy, ix] = sum over o, ky, kx of w[o, c, ky, kx] dy[n, o, v, u], as in conv.cpp.
 //
-// With strides, the pixels of dx fall into phases, one for each residue of their row and column: each is a convolution
-// of stride 1 over dy with its own taps.
-#include "conv_planes.h"
-#include "conv_sizes.h"
+// With strides, the pixels of dx fall into phases (conv_phases.h).
+#include "conv_phases.h"
 #include "conv_winograd.h"
 
 namespace chainrule::CHAINRULE_ISA {
 
 namespace {
-
-// With stride s, the rows iy = phase, phase + s, ... of dx see every `step`-th tap from `first` on, and dy's rows one
-// apart: an axis falls into s phases, each a convolution of stride 1 over dy with its own taps.
-struct Phase {
-  i64 count;              // positions
-  i64 taps, first, step;  // ky = first + j * step
-  i64 offset, delta;      // dy's row for position u and tap j: u + offset + j * delta
-};
-
-CHAINRULE_INLINE Phase phase_of(i64 phase, i64 size, i64 kernel, i64 stride, i64 pad, i64 dilation) {
-  i64 a = stride, b = dilation;
-  while (b) {
-    const i64 rest = a % b;
-    a = b;
-    b = rest;
-  }
-  Phase p{ceil_div(size - phase, stride), 0, 0, stride / a, 0, -(dilation / a)};
-  for (i64 k = 0; k < at_most(kernel, p.step); k++)
-    if ((phase + pad - k * dilation) % stride == 0) {
-      p.first = k;
-      p.taps = ceil_div(kernel - k, p.step);
-      p.offset = (phase + pad - k * dilation) / stride;
-      break;
-    }
-  return p;
-}
-
-CHAINRULE_INLINE TapList taps_of(const Phase& p) { return {p.taps, p.first, p.step}; }
-
-CHAINRULE_INLINE Phase row_phase(const Window2d& g, i64 py) { return phase_of(py, g.h, g.kh, g.sh, g.ph, g.dh); }
-CHAINRULE_INLINE Phase column_phase(const Window2d& g, i64 px) { return phase_of(px, g.w, g.kw, g.sw, g.pw, g.dw); }
-
-CHAINRULE_INLINE View view_of_phase(const Window2d& g, const Phase& y, const Phase& x) {
-  return {g.oh, g.ow, y.count, x.count, y.taps, x.taps, 1, 1, y.offset, x.offset, y.delta, x.delta};
-}
-
-// Phases along an axis, and the taps of those before phase p.
-CHAINRULE_INLINE i64 rows_of_phases(const Window2d& g) { return at_most(g.sh, g.h); }
-CHAINRULE_INLINE i64 columns_of_phases(const Window2d& g) { return at_most(g.sw, g.w); }
-CHAINRULE_INLINE i64 row_taps_before(const Window2d& g, i64 p) {
-  i64 taps = 0;
-  while (p > 0) taps += row_phase(g, --p).taps;
-  return taps;
-}
-CHAINRULE_INLINE i64 column_taps_before(const Window2d& g, i64 p) {
-  i64 taps = 0;
-  while (p > 0) taps += column_phase(g, --p).taps;
-  return taps;
-}
 
 // Scratch: the packed weights, by group and phase; then for each thread planes and sums (of two phases that are
 // interleaved where sw is 2).
@@ -68,9 +17,7 @@ struct InputRoom {
 
   InputRoom(const Conv2d& conv, const Sizes& s) {
     const Window2d& g = conv.window;
-    Phase y = row_phase(g, 0), x = column_phase(g, 0);  // no phase has more positions
-    y.taps = ceil_div(g.kh, y.step), x.taps = ceil_div(g.kw, x.step);
-    cut = cut_of<T>(view_of_phase(g, y, x), s.products, s.in, s.out);
+    cut = cut_of<T>(largest_phase(g), s.products, s.in, s.out);
     tap = conv_tiles(s.in) * kConvRows * s.out;  // elements: of one tap's packed weights, of all of a group's
     row = tap * column_taps_before(g, columns_of_phases(g));
     group = row * row_taps_before(g, rows_of_phases(g));
@@ -103,15 +50,6 @@ void pack_weights(Team& team, T* to, const T* w, const Conv2d& conv, const Sizes
         }
     }
   });
-}
-
-// low and high: a0 b0 a1 b1 ... in two vecs.
-template <class T>
-CHAINRULE_INLINE void zip(vec<T> a, vec<T> b, vec<T>* low, vec<T>* high) {
-  native<T> out[2 * kRegisters];
-  for (int i = 0; i < kRegisters; i++)
-    interleave<native<T>, vec<T>::lanes>(a.r[i], b.r[i], &out[2 * i], &out[2 * i + 1]);
-  for (int i = 0; i < kRegisters; i++) low->r[i] = out[i], high->r[i] = out[kRegisters + i];
 }
 
 // A row of dx from the sums of its even and of its odd columns.
@@ -190,15 +128,33 @@ void input_band(T* dx, const T* dy, const InputBand& b, const InputRoom<T>& room
   }
 }
 
-CHAINRULE_INLINE View unstrided_view(const Window2d& g) {
-  return view_of_phase(g, row_phase(g, 0), column_phase(g, 0));
+// One output channel and one or two inputs per group: straight from dy's plane, without strides, or from its pixels.
+CHAINRULE_INLINE bool depthwise_input(const Conv2d& conv, const Sizes& s) {
+  return (stride_of_one(conv) || !planar(conv)) && depthwise(s.in, s.out, unstrided_view(conv.window));
 }
 
-CHAINRULE_INLINE bool stride_of_one(const Conv2d& conv) { return conv.window.sh == 1 && conv.window.sw == 1; }
-
-// One output channel and one or two inputs per group, without strides: straight from dy's plane.
-CHAINRULE_INLINE bool depthwise_input(const Conv2d& conv, const Sizes& s) {
-  return stride_of_one(conv) && depthwise(s.in, s.out, unstrided_view(conv.window));
+template <class T>
+void input_depthwise_pixels(Team& team, T* dx, const T* dy, const T* w, const Conv2d& conv, const Sizes& s,
+                            T* scratch) {
+  const Window2d& g = conv.window;
+  const DepthwisePixels<T> pixels{dx, dy, w, s.y, s.x, conv.batch, conv.cin, s.in, g.w};
+  const auto each = [&](auto&& f) {
+    T* weights = scratch;
+    for (i64 py = 0; py < rows_of_phases(g); py++)
+      for (i64 px = 0; px < columns_of_phases(g); px++) {
+        const Phase y = row_phase(g, py), x = column_phase(g, px);
+        const View view = view_of_phase(g, y, x);
+        f(view, y, x, Placement{py, px, g.sh, g.sw}, weights);
+        weights += pixels_room<T>(view, conv.cin);
+      }
+  };
+  each([&](const View& v, const Phase& y, const Phase& x, const Placement&, T* weights) {
+    pack_windows(team, weights, pixels, v, {g.kw, s.taps, y.first, y.step, x.first, x.step});
+  });
+  team.barrier();
+  each([&](const View& v, const Phase&, const Phase&, const Placement& at, const T* weights) {
+    depthwise_pixels(team, pixels, v, at, weights, NoEpilogue());
+  });
 }
 
 template <class T>
@@ -219,6 +175,28 @@ void input_depthwise(Team& team, T* dx, const T* dy, const T* w, const Conv2d& c
 template <class T>
 Grid input_grid(const Sizes& s) {
   return grid_of<T>(s.products, s.in, s.image, s.out);
+}
+
+template <class T>
+Grid input_pixel_grid(const Conv2d& conv, const Sizes& s) {
+  return grid_of<T>(conv.groups, conv.batch * s.image, s.in, s.out);
+}
+
+template <class T>
+void input_pointwise(Team& team, T* dx, const T* dy, const T* w, const Conv2d& conv, const Sizes& s, T* scratch) {
+  if (!planar(conv)) {
+    const Grid grid = input_pixel_grid<T>(conv, s);
+    return products<T>(team, conv.groups, grid, scratch, [&](i64 g) {
+      return product_of(dx + g * s.in, conv.cin, false, PlainRows<T>{dy + g * s.out, conv.cout},
+                        PlainColumns<T>{w + g * s.out * s.in, s.in, worth_reading_direct<T>(grid, s.in)}, NoEpilogue());
+    });
+  }
+  const Grid grid = input_grid<T>(s);
+  products<T>(team, s.products, grid, scratch, [&](i64 i) {
+    return product_of(
+        dx + i * s.in * s.image, s.image, false, TransposedRows<T>{w + i % conv.groups * s.out * s.in, s.in, s.in},
+        PlainColumns<T>{dy + i * s.out * s.size, s.size, worth_reading_direct<T>(grid, s.size)}, NoEpilogue());
+  });
 }
 
 // Of all images, or of those that `again` names.
@@ -246,8 +224,47 @@ void input_planes(Team& team, T* dx, const T* dy, const T* w, const Conv2d& conv
   });
 }
 
+CHAINRULE_INLINE LaneFilter input_lane_filter(const Conv2d& conv, const Sizes& s) {
+  return {s.products, conv.groups, s.out, s.in, s.y, s.x, conv.window.w};
+}
+template <class T>
+LaneCut<T> input_lane_cut(const Conv2d& conv, const Sizes& s) {
+  return LaneCut<T>(input_lane_filter(conv, s), largest_phase(conv.window), s.taps);
+}
+
+// With strides a phase's columns lie apart in dx: no vec of planes.
+template <class T>
+CHAINRULE_INLINE bool by_lanes(const Conv2d& conv, const Sizes& s) {
+  return !planar(conv) || (stride_of_one(conv) && worth_lanes<T>(unstrided_view(conv.window), s.out, s.in));
+}
+
+template <class T>
+i64 direct_scratch(const Conv2d& conv, const Sizes& s, i64 threads) {
+  if (by_lanes<T>(conv, s)) return input_lane_cut<T>(conv, s).scratch(input_lane_filter(conv, s), threads);
+  const InputRoom<T> room(conv, s);
+  return room.weights + threads * room.own;
+}
+
+// Of all images, or of those that `again` names.
+template <class T>
+void input_direct(Team& team, T* dx, const T* dy, const T* w, const Conv2d& conv, const Sizes& s, T* scratch,
+                  const Again<T>* again = nullptr) {
+  if (!by_lanes<T>(conv, s)) return input_planes(team, dx, dy, w, conv, s, scratch, again);
+  const Window2d& g = conv.window;
+  const Weights<T> weights{w, s.taps, s.in * s.taps, g.kw};
+  const auto phase = [&](i64 i) {
+    const i64 py = i / columns_of_phases(g), px = i % columns_of_phases(g);
+    const Phase y = row_phase(g, py), x = column_phase(g, px);
+    return LanePhase{view_of_phase(g, y, x), taps_of(y), taps_of(x), py, px, g.sh, g.sw};
+  };
+  const LaneArrays<T> arrays{dx, dy, weights, s.out * s.in * s.taps, {nullptr, Activation::none}};
+  filter_lanes(team, arrays, input_lane_filter(conv, s), input_lane_cut<T>(conv, s),
+               rows_of_phases(g) * columns_of_phases(g), phase, scratch,
+               [&](i64 product) { return !again || (*again)(product); });
+}
+
 CHAINRULE_INLINE Filter input_filter(const Conv2d& conv, const Sizes& s) {
-  return filter_of(unstrided_view(conv.window), s.products, conv.groups, s.out, s.in);
+  return filter_of(unstrided_view(conv.window), s.products, conv.groups, s.out, s.in, s.y, s.x);
 }
 
 template <class T>
@@ -263,7 +280,7 @@ void input_winograd(Team& team, T* dx, const T* dy, const T* w, const Conv2d& co
   team.barrier();
   const Again<T> again = again_of(filter, scratch);
   if (again.any(s.products))
-    input_planes(team, dx, dy, w, conv, s, scratch + FilterCut<T>(filter).marks(filter), &again);
+    input_direct(team, dx, dy, w, conv, s, scratch + FilterCut<T>(filter).marks(filter), &again);
 }
 
 }  // namespace
@@ -271,10 +288,13 @@ void input_winograd(Team& team, T* dx, const T* dy, const T* w, const Conv2d& co
 template <class T>
 i64 conv2d_backward_input_scratch(const Conv2d& conv, i64 threads) {
   const Sizes s = sizes_of(conv);
-  if (depthwise_input(conv, s)) return threads * part_room<T>(unstrided_view(conv.window));
-  if (pointwise(conv)) return products_scratch<T>(s.products, input_grid<T>(s), threads);
-  const InputRoom<T> room(conv, s);
-  const i64 direct = room.weights + threads * room.own;
+  if (depthwise_input(conv, s))
+    return planar(conv) ? threads * part_room<T>(unstrided_view(conv.window))
+                        : round_up(conv.cin, vec<T>::size) * s.taps;
+  if (pointwise(conv))
+    return planar(conv) ? products_scratch<T>(s.products, input_grid<T>(s), threads)
+                        : products_scratch<T>(conv.groups, input_pixel_grid<T>(conv, s), threads);
+  const i64 direct = direct_scratch<T>(conv, s, threads);
   return by_winograd<T>(conv, s) ? filter_scratch<T>(input_filter(conv, s), threads, direct) : direct;
 }
 
@@ -283,16 +303,11 @@ void conv2d_backward_input(Team& team, T* dx, const T* dy, const T* w, const Con
   const Sizes s = sizes_of(conv);
   if constexpr (kTransforms<T>)
     if (by_winograd<T>(conv, s)) return input_winograd(team, dx, dy, w, conv, s, scratch);
-  if (depthwise_input(conv, s)) return input_depthwise(team, dx, dy, w, conv, s, scratch);
-  if (pointwise(conv)) {
-    const Grid grid = input_grid<T>(s);
-    return products<T>(team, s.products, grid, scratch, [&](i64 i) {
-      return product_of(
-          dx + i * s.in * s.image, s.image, false, TransposedRows<T>{w + i % conv.groups * s.out * s.in, s.in, s.in},
-          PlainColumns<T>{dy + i * s.out * s.size, s.size, worth_reading_direct<T>(grid, s.size)}, NoEpilogue());
-    });
-  }
-  input_planes(team, dx, dy, w, conv, s, scratch);
+  if (depthwise_input(conv, s))
+    return planar(conv) ? input_depthwise(team, dx, dy, w, conv, s, scratch)
+                        : input_depthwise_pixels(team, dx, dy, w, conv, s, scratch);
+  if (pointwise(conv)) return input_pointwise(team, dx, dy, w, conv, s, scratch);
+  input_direct(team, dx, dy, w, conv, s, scratch);
 }
 
 INSTANTIATE(conv2d_backward_input)

@@ -47,6 +47,16 @@ CHAINRULE_INLINE Band band_of(const View& v) {
   return b;
 }
 
+// The same, but taps may share runs along both axes: rows of positions then have gaps between them.
+CHAINRULE_INLINE Band plane_band(const View& v) {
+  Band b = band_of(v);
+  const AxisRuns shared = AxisRuns::together(v.kw, v.step_x, v.delta_x);
+  if (shared.runs * (v.columns + shared.reach) < v.kw * v.columns) b.x = shared;
+  b.pitch = v.columns + b.x.reach;
+  b.plane = (v.rows + b.y.reach) * b.pitch;
+  return b;
+}
+
 // What one run sees of a plane: `count` rows from y on, `columns` elements from x on, a step apart. Columns outside of
 // `inside` and rows outside of the plane are zero.
 struct RunRows {
@@ -223,36 +233,52 @@ CHAINRULE_INLINE View band_view(const View& v, const BandCut& cut, i64 band, i64
   return b;
 }
 
-template <class T>
-CHAINRULE_INLINE BandCut cut_of(const View& v, i64 products, i64 outputs, i64 channels) {
-  constexpr i64 kMostPositions = 512;                     // enough to use a block of weights often
-  constexpr i64 kStorage = (i64(192) << 10) / sizeof(T);  // planes that stay in the L2 beside the weights
-  constexpr i64 kEnough = 16;                             // chunks
-  constexpr i64 kSmallChunk = i64(1) << 19;               // products: 5 to 10 us
+// storage(view): elements for the planes of a band; at most `most` of them if the band can be made so small. A band of
+// a position takes `cost` products.
+template <class T, class Storage>
+CHAINRULE_INLINE BandCut cut_bands(const View& v, i64 products, i64 cost, i64 most, Storage&& storage) {
+  constexpr i64 kMostPositions = 512;        // enough to use a block of weights often
+  constexpr i64 kEnough = 16;                // chunks
+  constexpr i64 kSmallChunk = i64(1) << 19;  // products: 5 to 10 us
   BandCut cut{v.rows, v.columns, 0, 0, 0, 0};
   if (v.rows == 0 || v.columns == 0) return cut;
-  const i64 depth = channels * v.taps();
-  // The phases of a strided input gradient have the window's taps or one less along each axis.
-  const auto storage = [&] {
+  const auto room = [&] {
     View b = v;
     b.rows = cut.rows, b.columns = cut.columns;
-    i64 most = 0;
-    for (b.kh = at_least(i64(1), v.kh - 1); b.kh <= v.kh; b.kh++)
-      for (b.kw = at_least(i64(1), v.kw - 1); b.kw <= v.kw; b.kw++)
-        most = at_least(most, block_room<T>(band_of(b), channels));
-    return most;
+    return storage(b);
   };
   cut.columns = ceil_div(v.columns, ceil_div(v.columns, kMostPositions));
   cut.rows = at_most(v.rows, at_least(i64(1), kMostPositions / cut.columns));
-  while (cut.rows > 1 && storage() > kStorage) cut.rows = ceil_div(cut.rows, i64(2));
-  while (cut.columns > 4 * vec<T>::size && storage() > kStorage) cut.columns = ceil_div(cut.columns, i64(2));
+  while (cut.rows > 1 && room() > most) cut.rows = ceil_div(cut.rows, i64(2));
+  while (cut.columns > 4 * vec<T>::size && room() > most) cut.columns = ceil_div(cut.columns, i64(2));
   while (cut.rows > 1 && products * ceil_div(v.rows, cut.rows) * ceil_div(v.columns, cut.columns) < kEnough &&
-         outputs * cut.rows * cut.columns * depth >= 2 * kSmallChunk)
+         cut.rows * cut.columns * cost >= 2 * kSmallChunk)
     cut.rows = ceil_div(cut.rows, i64(2));
   cut.rows = ceil_div(v.rows, ceil_div(v.rows, cut.rows));
   cut.down = ceil_div(v.rows, cut.rows);
   cut.across = ceil_div(v.columns, cut.columns);
-  cut.storage = storage();
+  cut.storage = room();
+  return cut;
+}
+
+// The phases of a strided input gradient have the window's taps or one less along each axis: the most that f(view) is
+// for any of them.
+template <class F>
+CHAINRULE_INLINE i64 most_of_phases(View b, F&& f) {
+  const i64 kh = b.kh, kw = b.kw;
+  i64 most = 0;
+  for (b.kh = at_least(i64(1), kh - 1); b.kh <= kh; b.kh++)
+    for (b.kw = at_least(i64(1), kw - 1); b.kw <= kw; b.kw++) most = at_least(most, f(b));
+  return most;
+}
+
+template <class T>
+CHAINRULE_INLINE BandCut cut_of(const View& v, i64 products, i64 outputs, i64 channels) {
+  constexpr i64 kStorage = (i64(192) << 10) / sizeof(T);  // planes that stay in the L2 beside the weights
+  const i64 depth = channels * v.taps();
+  BandCut cut = cut_bands<T>(v, products, outputs * depth, kStorage, [&](const View& b) {
+    return most_of_phases(b, [&](const View& phase) { return block_room<T>(band_of(phase), channels); });
+  });
   cut.sums = outputs * cut.rows * cut.columns * (depth > kSpanK ? 2 : 1) + vec<T>::size;
   return cut;
 }

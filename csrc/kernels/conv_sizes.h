@@ -1,6 +1,8 @@
-// Sizes that the passes of a convolution share.
+// Sizes that the passes of a convolution share, and the choice between their ways.
 #pragma once
+#include "conv_lanes.h"
 #include "depthwise.h"
+#include "depthwise_pixels.h"
 #include "kernels.h"
 
 namespace chainrule::CHAINRULE_ISA {
@@ -10,17 +12,41 @@ struct Sizes {
   i64 taps;         // kh * kw
   i64 image, size;  // elements of a plane of x, of y
   i64 products;     // batch * groups
+  i64 groups;
+  Images x, y;
+
+  // Elements before the first channel of a product's group.
+  CHAINRULE_INLINE i64 x_at(i64 i) const { return i / groups * x.image + i % groups * in * x.channel; }
+  CHAINRULE_INLINE i64 y_at(i64 i) const { return i / groups * y.image + i % groups * out * y.channel; }
 };
 
 CHAINRULE_INLINE Sizes sizes_of(const Conv2d& c) {
   const Window2d& g = c.window;
-  return {c.cin / c.groups, c.cout / c.groups, g.kh * g.kw, g.h * g.w, g.oh * g.ow, c.batch * c.groups};
+  const i64 image = g.h * g.w, size = g.oh * g.ow;
+  return {c.cin / c.groups,
+          c.cout / c.groups,
+          g.kh * g.kw,
+          image,
+          size,
+          c.batch * c.groups,
+          c.groups,
+          images_of(c.format, c.cin, image),
+          images_of(c.format, c.cout, size)};
 }
+
+CHAINRULE_INLINE bool planar(const Conv2d& c) { return c.format == Format::channels_first; }
 
 // One tap that sees the plane as it lies: the convolution is a product of plain matrices.
 CHAINRULE_INLINE bool pointwise(const Conv2d& c) {
   const View v = view_of(c.window);
   return v.taps() == 1 && v.h == 1 && v.rows == 1 && v.step_x == 1 && v.off_x == 0 && v.columns == v.w;
+}
+
+// Whether a direct convolution from planes goes in lanes: both ways give the same bits, but in lanes outputs are padded
+// to whole vecs, and a row of the plane is a tile's height at most.
+template <class T>
+CHAINRULE_INLINE bool worth_lanes(const View& v, i64 in, i64 out) {
+  return out * 4 >= round_up(out, vec<T>::size) * 3 && in * 2 >= vec<T>::size && in * v.taps() >= 32 && v.columns >= 6;
 }
 
 }  // namespace chainrule::CHAINRULE_ISA

@@ -1,11 +1,14 @@
 // conv2d_backward_weight: dw[o, c, ky, kx] = sum over n, v, u of dy[n, o, v, u] x[n, c, iy, ix], as in conv.cpp.
 //
+// Chosen by the shape without the batch: Winograd's transforms (conv_winograd_weight.h), products in lanes
+// (conv_lanes_weight.h), and, for what is left, dot products of planes:
+//
 // The positions (n, v, u) are cut into blocks: some images, or a band of one image's rows. A block's sums are dot
 // products in lanes (conv_dots.h) of dy as it lies with the planes of conv_planes.h; blocks are added in ascending
-// order inside chunks, and the chunks' sums in ascending order. docs/numerics.md has the cut.
+// order inside chunks, and the chunks' sums in ascending order. docs/numerics.md has the cut. Of channels_last images
+// the planes of a block are made first.
 #include "conv_dots.h"
-#include "conv_planes.h"
-#include "conv_sizes.h"
+#include "conv_lanes_weight.h"
 #include "conv_winograd_weight.h"
 
 namespace chainrule::CHAINRULE_ISA {
@@ -15,27 +18,61 @@ namespace {
 // Images per partial sum of the depthwise weight gradient.
 CHAINRULE_INLINE i64 images_per_sum(const Sizes& s) { return ceil_div(i64(1) << 14, at_least(i64(1), s.size)); }
 
+// Groups whose planes a thread holds at a time: of channels_last images they are made from whole vecs of channels.
+template <class T>
+CHAINRULE_INLINE i64 groups_at_once(const Conv2d& conv) {
+  return planar(conv) ? 1 : at_most(conv.groups, i64(vec<T>::size));
+}
+
+// A thread's scratch: the padded copy of a plane's part, the sums of some groups, and their planes of x and dy.
+template <class T>
+struct DepthwiseRoom {
+  i64 part, sums, x, dy;
+  DepthwiseRoom(const Conv2d& conv, const Sizes& s) : part(part_room<T>(view_of(conv.window))) {
+    const i64 groups = groups_at_once<T>(conv);
+    sums = groups * s.out * s.taps * vec<T>::size;
+    x = planar(conv) ? 0 : groups * s.image;
+    dy = planar(conv) ? 0 : groups * s.out * s.size;
+  }
+  CHAINRULE_INLINE i64 own() const { return round_up(part + sums + x + dy, vec<T>::size); }
+};
+
+// partials[sum][channel][tap], each of some images.
 template <class T>
 void depthwise_weights(Team& team, T* partials, const T* dy, const T* x, const Conv2d& conv, const Sizes& s,
-                       T* storage) {
+                       T* scratch) {
+  constexpr i64 size = vec<T>::size;
   const View view = view_of(conv.window);
-  const i64 images = images_per_sum(s), sums = ceil_div(conv.batch, images);
-  parallel_for(team, sums * conv.groups, 1, [&](i64 begin, i64 end) {
+  const DepthwiseRoom<T> room(conv, s);
+  T* const storage = scratch;
+  T* const totals = storage + room.part;
+  T* const x_planes = totals + room.sums;
+  T* const dy_planes = x_planes + room.x;
+  const i64 images = images_per_sum(s), most = groups_at_once<T>(conv), parts = ceil_div(conv.groups, most);
+  parallel_for(team, ceil_div(conv.batch, images) * parts, 1, [&](i64 begin, i64 end) {
     for (i64 i = begin; i < end; i++) {
-      const i64 group = i % conv.groups, first = i / conv.groups * images;
-      vec<T> total[2][kBlockK];
-      for (i64 o = 0; o < s.out; o++)
-        for (i64 t = 0; t < s.taps; t++) total[o][t] = vec<T>(0);
-      for (i64 n = first; n < at_most(conv.batch, first + images); n++)
-        each_part(x + (n * conv.groups + group) * s.image, view, storage,
-                  [&](i64 row, const Band& band, const i32* offset) {
-                    for (i64 o = 0; o < s.out; o++)
-                      depthwise_weight(total[o], dy + (n * conv.cout + group * s.out + o) * s.size + row * view.columns,
-                                       storage, offset, band);
-                  });
-      T* const to = partials + (i / conv.groups * conv.cout + group * s.out) * s.taps;
-      for (i64 o = 0; o < s.out; o++)
-        for (i64 t = 0; t < s.taps; t++) to[o * s.taps + t] = lane(sum_lanes<T, 1>(&total[o][t]), 0);
+      const i64 first = i % parts * most, groups = at_most(most, conv.groups - first), image = i / parts * images;
+      for (i64 j = 0; j < groups * s.out * s.taps; j++) store(totals + j * size, vec<T>(0));
+      for (i64 n = image; n < at_most(conv.batch, image + images); n++) {
+        const T* planes = x + n * s.x.image + first * s.x.channel;
+        const T* outputs = dy + n * s.y.image + first * s.out * s.y.channel;
+        if (!planar(conv)) {
+          run_from_lanes(x_planes, planes, s.x.pixel, {0, s.image, 1}, groups, s.image);
+          run_from_lanes(dy_planes, outputs, s.y.pixel, {0, s.size, 1}, groups * s.out, s.size);
+          planes = x_planes, outputs = dy_planes;
+        }
+        for (i64 g = 0; g < groups; g++)
+          each_part(planes + g * s.image, view, storage, [&](i64 row, const Band& band, const i32* offset) {
+            for (i64 o = g * s.out; o < (g + 1) * s.out; o++)
+              depthwise_weight(totals + o * s.taps * size, outputs + o * s.size + row * view.columns, storage, offset,
+                               band);
+          });
+      }
+      T* const to = partials + (i / parts * conv.cout + first * s.out) * s.taps;
+      for (i64 j = 0; j < groups * s.out * s.taps; j++) {
+        const vec<T> total = load(totals + j * size);
+        to[j] = lane(sum_lanes<T, 1>(&total), 0);
+      }
     }
   });
 }
@@ -47,7 +84,16 @@ struct WeightCut {
   i64 chunk, chunks;          // blocks of a chunk; chunks
   i64 terms, pieces;          // terms (c, ky, kx) that are computed together; pieces of them
   i64 storage;                // elements for a piece's planes
+  i64 x_planes, dy_planes;    // of channels_last images: elements for an image's planes, for those of a block of dy
+
+  CHAINRULE_INLINE i64 own() const { return storage + x_planes + dy_planes; }
 };
+
+// The rows of x that a view sees.
+CHAINRULE_INLINE Span rows_seen(const View& v) {
+  const i64 begin = at_most(v.h, at_least(i64(0), v.off_y));
+  return {begin, at_least(begin, at_most(v.h, v.off_y + (v.rows - 1) * v.step_y + (v.kh - 1) * v.delta_y + 1))};
+}
 
 template <class T>
 WeightCut weight_cut(const Conv2d& conv, const Sizes& s) {
@@ -55,7 +101,7 @@ WeightCut weight_cut(const Conv2d& conv, const Sizes& s) {
   constexpr i64 kStorage = (i64(256) << 10) / sizeof(T);  // planes in the L2 beside dy
   constexpr i64 kPartials = i64(1) << 22, kChunks = 16;
   const View v = view_of(conv.window);
-  WeightCut cut{1, v.rows, v.columns, 1, 0, 1, 1, 0, 1, 0};
+  WeightCut cut{1, v.rows, v.columns, 1, 0, 1, 1, 0, 1, 0, 0, 0};
   if (v.positions() <= kPositions) {
     cut.images = at_most(at_least(i64(1), conv.batch), kPositions / v.positions());
   } else {
@@ -86,6 +132,11 @@ WeightCut weight_cut(const Conv2d& conv, const Sizes& s) {
   }
   cut.pieces = ceil_div(s.in * s.taps, cut.terms);
   cut.storage = round_up(cut.storage, vec<T>::size) * cut.images + 2 * vec<T>::size;
+  if (!planar(conv)) {
+    const i64 rows = at_most(v.h, (cut.rows - 1) * v.step_y + (v.kh - 1) * v.delta_y + 1);
+    cut.x_planes = at_most(s.in, ceil_div(cut.terms, s.taps) + 1) * rows * v.w;
+    cut.dy_planes = s.out * cut.images * cut.rows * cut.columns;
+  }
   return cut;
 }
 
@@ -100,21 +151,38 @@ void block_weights(T* dw, const T* dy, const T* x, const Conv2d& conv, const Siz
   const i64 at = row * v.columns + column;
   v.rows = at_most(cut.rows, v.rows - row), v.columns = at_most(cut.columns, v.columns - column);
   v.off_y += row * v.step_y, v.off_x += column * v.step_x;
-  const Band band = band_of(v);
-  const i64 depth = s.in * s.taps, terms = at_most(cut.terms, depth - term);
+  const i64 depth = s.in * s.taps, terms = at_most(cut.terms, depth - term), positions = v.rows * v.columns;
+  const i64 copy = round_up((cut.storage - 2 * vec<T>::size) / cut.images, vec<T>::size);
   i32 offset[kBlockK];
-  const i64 image = round_up((cut.storage - 2 * vec<T>::size) / cut.images, vec<T>::size);
-  for (i64 n = 0; n < images; n++)
-    copy_block(storage + n * image, offset, x + (first + n) * conv.cin * s.image, term, terms, band);
-  const DotBlock dot{images, v.rows * v.columns, s.size, conv.cout * s.size, image, add};
-  dy += first * conv.cout * s.size + at;
+  DotBlock dot{images, positions, s.size, conv.cout * s.size, copy, add};
+  x += first * s.x.image, dy += first * s.y.image + at * s.y.pixel;
+  if (planar(conv)) {
+    const Band band = band_of(v);
+    for (i64 n = 0; n < images; n++) copy_block(storage + n * copy, offset, x + n * s.x.image, term, terms, band);
+  } else {
+    T* const planes = storage + cut.storage;
+    T* const outputs = planes + cut.x_planes;
+    const Span seen = rows_seen(v);
+    const i64 channel = term / s.taps, channels = ceil_div(term + terms, s.taps) - channel, row_size = v.w * s.x.pixel;
+    x += channel + seen.begin * row_size;
+    v.h = seen.end - seen.begin, v.off_y -= seen.begin;
+    const Band band = band_of(v);
+    for (i64 n = 0; n < images; n++) {
+      run_from_lanes(planes, x + n * s.x.image, s.x.pixel, {0, v.h * v.w, 1}, channels, v.h * v.w);
+      copy_block(storage + n * copy, offset, planes, term - channel * s.taps, terms, band);
+      run_from_lanes(outputs + n * s.out * positions, dy + n * s.y.image, s.y.pixel, {0, positions, 1}, s.out,
+                     positions);
+    }
+    dy = outputs;
+    dot.dy_channel = positions, dot.dy_image = s.out * positions;
+  }
   const i64 k_tiles = ceil_div(terms, i64(kDotTerms)), o_tiles = ceil_div(s.out, i64(kDotOutputs));
   // dy's rows of a tile stay in the L1 while the planes pass by.
   for (i64 j = 0; j < o_tiles; j++)
     for (i64 i = 0; i < k_tiles; i++) {
       const i64 k = i * terms / k_tiles, o = j * s.out / o_tiles;
-      dots(dw + o * depth + k, depth, (j + 1) * s.out / o_tiles - o, (i + 1) * terms / k_tiles - k, dy + o * s.size,
-           storage, offset + k, dot);
+      dots(dw + o * depth + k, depth, (j + 1) * s.out / o_tiles - o, (i + 1) * terms / k_tiles - k,
+           dy + o * dot.dy_channel, storage, offset + k, dot);
     }
 }
 
@@ -126,15 +194,15 @@ void weight_sums(Team& team, T* dw, const T* dy, const T* x, const Conv2d& conv,
   i64 sums;
   T* partials = scratch;
   if (depthwise(s.out, s.in, view_of(conv.window))) {
-    const i64 room = part_room<T>(view_of(conv.window));
+    const i64 own = DepthwiseRoom<T>(conv, s).own();
     sums = ceil_div(conv.batch, images_per_sum(s));
-    partials = scratch + team.size() * room;
-    depthwise_weights(team, partials, dy, x, conv, s, scratch + team.rank() * room);
+    partials = scratch + team.size() * own;
+    depthwise_weights(team, partials, dy, x, conv, s, scratch + team.rank() * own);
   } else {
     const WeightCut cut = weight_cut<T>(conv, s);
     sums = cut.blocks ? cut.chunks : 0;
-    partials = cut.chunks > 1 ? scratch + team.size() * cut.storage : dw;
-    T* const storage = scratch + team.rank() * cut.storage;
+    partials = cut.chunks > 1 ? scratch + team.size() * cut.own() : dw;
+    T* const storage = scratch + team.rank() * cut.own();
     const i64 depth = s.in * s.taps, items = conv.groups * cut.pieces;
     parallel_for(team, sums * items, 1, [&](i64 begin, i64 end) {
       for (i64 i = begin; i < end; i++) {
@@ -142,8 +210,8 @@ void weight_sums(Team& team, T* dw, const T* dy, const T* x, const Conv2d& conv,
         T* const to = partials + chunk * weights + group * s.out * depth + term;
         const i64 last = at_most(cut.blocks, (chunk + 1) * cut.chunk);
         for (i64 block = chunk * cut.chunk; block < last; block++)
-          block_weights(to, dy + group * s.out * s.size, x + group * s.in * s.image, conv, s, cut, block, term,
-                        block > chunk * cut.chunk, storage);
+          block_weights(to, dy + s.y_at(group), x + s.x_at(group), conv, s, cut, block, term, block > chunk * cut.chunk,
+                        storage);
       }
     });
     if (sums == 1) return;
@@ -156,8 +224,17 @@ void weight_sums(Team& team, T* dw, const T* dy, const T* x, const Conv2d& conv,
   });
 }
 
+template <class T>
+i64 sums_scratch(const Conv2d& conv, const Sizes& s, i64 threads) {
+  const i64 weights = conv.cout * s.in * s.taps;
+  if (depthwise(s.out, s.in, view_of(conv.window)))
+    return threads * DepthwiseRoom<T>(conv, s).own() + ceil_div(conv.batch, images_per_sum(s)) * weights;
+  const WeightCut cut = weight_cut<T>(conv, s);
+  return threads * cut.own() + (cut.chunks > 1 ? cut.chunks * weights : 0);
+}
+
 CHAINRULE_INLINE Filter weight_filter(const Conv2d& conv, const Sizes& s) {
-  return filter_of(view_of(conv.window), s.products, conv.groups, s.in, s.out);
+  return filter_of(view_of(conv.window), s.products, conv.groups, s.in, s.out, s.x, s.y);
 }
 
 // Its vecs are of input channels.
@@ -166,17 +243,21 @@ CHAINRULE_INLINE bool by_winograd(const Conv2d& conv, const Sizes& s) {
   return worth_transforming<T>(view_of(conv.window), s.products, s.out, s.in);
 }
 
+// One tap of planes needs no copies at all as dot products.
+template <class T>
+CHAINRULE_INLINE bool by_lanes(const Conv2d& conv, const Sizes& s) {
+  return (s.taps > 1 || !planar(conv)) && !depthwise(s.out, s.in, view_of(conv.window)) &&
+         worth_lane_products<T>(view_of(conv.window), s.in, s.out);
+}
+
 }  // namespace
 
 template <class T>
 i64 conv2d_backward_weight_scratch(const Conv2d& conv, i64 threads) {
   const Sizes s = sizes_of(conv);
-  const View view = view_of(conv.window);
-  if (depthwise(s.out, s.in, view_of(conv.window)))
-    return threads * part_room<T>(view) + ceil_div(conv.batch, images_per_sum(s)) * conv.cout * s.taps;
   if (s.in == 0) return 0;
-  const WeightCut cut = weight_cut<T>(conv, s);
-  const i64 direct = threads * cut.storage + (cut.chunks > 1 ? cut.chunks * conv.cout * s.in * s.taps : 0);
+  const i64 direct =
+      by_lanes<T>(conv, s) ? LaneGradientCut<T>(conv, s).scratch(threads) : sums_scratch<T>(conv, s, threads);
   if (!by_winograd<T>(conv, s)) return direct;
   return at_least(GradientCut<T>(weight_filter(conv, s)).scratch(threads), direct);
 }
@@ -186,6 +267,7 @@ void conv2d_backward_weight(Team& team, T* dw, const T* dy, const T* x, const Co
   const Sizes s = sizes_of(conv);
   if constexpr (kTransforms<T>)
     if (by_winograd<T>(conv, s) && filter_gradient(team, dw, dy, x, weight_filter(conv, s), scratch)) return;
+  if (by_lanes<T>(conv, s)) return lane_gradient(team, dw, dy, x, conv, s, scratch);
   weight_sums(team, dw, dy, x, conv, s, scratch);
 }
 

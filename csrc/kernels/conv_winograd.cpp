@@ -58,7 +58,6 @@ void filter_planes(Team& team, const FilterArrays<T>& a, const Filter& f, T* scr
   T* const v = lanes + cut.lanes;
   T* const sums = v + kElements * cut.in_pitch;
   const i64 parts = cut.down * cut.across, batch = f.products / f.groups, panels = cut.panels(f);
-  const i64 image = f.view.h * f.view.w, positions = f.view.positions();
   const i64 grain = ceil_div(kFlatGrain * 64, cut.tiles() * kElements * f.in * f.out);
   parallel_for(team, cut.items(f), grain, [&](i64 begin, i64 end) {
     for (i64 i = begin; i < end; i++) {
@@ -66,8 +65,8 @@ void filter_planes(Team& team, const FilterArrays<T>& a, const Filter& f, T* scr
       const i64 group = i / parts % f.groups, first = i / parts / f.groups * cut.images;
       const i64 images = at_most(cut.images, batch - first), each = at.rows * at.columns, tiles = images * each;
       for (i64 n = 0; n < images; n++)
-        transform_planes(v + n * each * size, cut.in_pitch, tiles * size,
-                         a.x + ((first + n) * f.groups + group) * f.in * image, f.in, f.view, at, lanes, InputTiles());
+        transform_planes(v + n * each * size, cut.in_pitch, tiles * size, a.x + f.x_at((first + n) * f.groups + group),
+                         f.x, f.in, f.view, at, lanes, InputTiles());
       const i64 height = at_most(2 * at.rows, f.view.rows - 2 * at.row),
                 width = at_most(2 * at.columns, f.view.columns - 2 * at.column);
       const i64 corner = 2 * at.row * f.view.columns + 2 * at.column;
@@ -83,8 +82,8 @@ void filter_planes(Team& team, const FilterArrays<T>& a, const Filter& f, T* scr
             finite &= output_tiles(lanes, height, width, sums + n * each * cut.step + c, cut.out_pitch, cut.step,
                                    offset, at.rows, at.columns);
             if (a.activate) a.activate(lanes, height * width * size, a.activation);
-            from_lanes(a.y + (product * f.out + channel) * positions + corner, lanes, {positions, f.view.columns},
-                       channels, height, width);
+            from_lanes(a.y + f.y_at(product) + channel * f.y.channel + corner * f.y.pixel, lanes, size, f.y,
+                       f.view.columns * f.y.pixel, channels, height, width);
           }
           T* const mark = marks + product * parts + i % parts;
           *mark = (p > 0 && *mark != 0) || !finite ? T(1) : T(0);

@@ -1,6 +1,7 @@
-// Convolutions of 3 x 3 windows by Winograd's transforms (winograd.h), straight from and to NCHW planes: forward, and
-// the input gradient, which is a convolution with the turned window. An item is some tiles, of a part of a plane or of
-// the planes of some images; its 16 products of matrices run on the tile of microkernel.h, in vecs of output channels.
+// Convolutions of 3 x 3 windows by Winograd's transforms (winograd.h), straight from and to images of either format:
+// forward, and the input gradient, which is a convolution with the turned window. An item is some tiles, of a part of a
+// plane or of the planes of some images; its 16 products of matrices run on the tile of microkernel.h, in vecs of
+// output channels.
 //
 // An infinity or a NaN would spread over its tile: images where one comes out are computed again without transforms.
 #pragma once
@@ -13,12 +14,17 @@ struct Filter {
   View view;
   i64 products, groups, in, out;  // channels that are summed; channels of the result
   bool flip;
+  Images x, y;
   CHAINRULE_INLINE i64 down() const { return ceil_div(view.rows, i64(2)); }  // tiles
   CHAINRULE_INLINE i64 across() const { return ceil_div(view.columns, i64(2)); }
+  // Elements before the first channel of a product.
+  CHAINRULE_INLINE i64 x_at(i64 i) const { return i / groups * x.image + i % groups * in * x.channel; }
+  CHAINRULE_INLINE i64 y_at(i64 i) const { return i / groups * y.image + i % groups * out * y.channel; }
 };
 
-CHAINRULE_INLINE Filter filter_of(const View& v, i64 products, i64 groups, i64 in, i64 out) {
-  Filter f{v, products, groups, in, out, v.delta_y < 0};
+CHAINRULE_INLINE Filter filter_of(const View& v, i64 products, i64 groups, i64 in, i64 out, const Images& x,
+                                  const Images& y) {
+  Filter f{v, products, groups, in, out, v.delta_y < 0, x, y};
   if (f.flip) f.view.off_y += 2 * v.delta_y, f.view.off_x += 2 * v.delta_x, f.view.delta_y = f.view.delta_x = 1;
   return f;
 }
@@ -116,10 +122,10 @@ struct GradientTiles {
   }
 };
 
-// What the tiles of a part see, of `channels` planes, transformed: block c of lanes at out + c * block.
+// What the tiles of a part see, of `channels` channels, transformed: block c of lanes at out + c * block.
 template <class T, class Transform>
-CHAINRULE_INLINE void transform_planes(T* out, i64 pitch, i64 block, const T* image, i64 channels, const View& v,
-                                       const Tiles& at, T* lanes, Transform transform) {
+CHAINRULE_INLINE void transform_planes(T* out, i64 pitch, i64 block, const T* image, const Images& where, i64 channels,
+                                       const View& v, const Tiles& at, T* lanes, Transform transform) {
   const i64 y = 2 * at.row + v.off_y, x = 2 * at.column + v.off_x;
   const i64 top = at_least(y, i64(0)), left = at_least(x, i64(0));
   T* const zeros = lanes + (2 * at.rows + Transform::kReach) * (2 * at.columns + Transform::kReach) * vec<T>::size;
@@ -130,10 +136,9 @@ CHAINRULE_INLINE void transform_planes(T* out, i64 pitch, i64 block, const T* im
                       at_least(i64(0), at_most(v.h, y + 2 * at.rows + Transform::kReach) - top),
                       at_least(i64(0), at_most(v.w, x + 2 * at.columns + Transform::kReach) - left),
                       zeros};
-  const Planes planes{v.h * v.w, v.w};
   for (i64 c = 0; c < channels; c += vec<T>::size, out += block) {
     if (seen.height > 0 && seen.width > 0)
-      to_lanes(lanes, image + c * planes.channel + top * planes.row + left, planes,
+      to_lanes(lanes, image + c * where.channel + (top * v.w + left) * where.pixel, where, v.w * where.pixel,
                at_most(channels - c, i64(vec<T>::size)), seen.height, seen.width);
     transform(out, pitch, seen, y, x, at.rows, at.columns);
   }

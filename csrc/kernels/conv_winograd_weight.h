@@ -8,15 +8,6 @@
 
 namespace chainrule::CHAINRULE_ISA {
 
-// Columns of B that lie in lanes: element (k, j) is lane j % size of vec k of lane block j / size.
-template <class T>
-struct LaneColumns {
-  const T* data;
-  i64 block;
-  CHAINRULE_INLINE const T* row(i64 k) const { return data + k * vec<T>::size; }
-  CHAINRULE_INLINE vec<T> fetch(const T* p, int v) const { return load(p + v * block); }
-};
-
 // Everything here enters the order of the sums but `piece`, the outputs that are computed together.
 template <class T>
 struct GradientCut {
@@ -107,7 +98,6 @@ bool filter_gradient(Team& team, T* dw, const T* dy, const T* x, const Filter& f
   T* const input = lanes + cut.tiles.lanes;
   T* const gradient = input + kElements * cut.in_pitch;
   const i64 parts = cut.tiles.down * cut.tiles.across, batch = f.products / f.groups;
-  const i64 image = f.view.h * f.view.w, positions = f.view.positions();
   View outputs = f.view;  // dy's planes, as tiles of outputs see them
   outputs.h = f.view.rows, outputs.w = f.view.columns, outputs.off_y = outputs.off_x = 0;
   const i64 items = f.groups * cut.pieces;
@@ -122,10 +112,11 @@ bool filter_gradient(Team& team, T* dw, const T* dy, const T* x, const Filter& f
         const i64 each = at.rows * at.columns, tiles = images * each;
         for (i64 n = 0; n < images; n++) {
           const i64 product = (from + n) * f.groups + group;
-          transform_planes(input + n * each * size, cut.in_pitch, tiles * size, x + product * f.in * image, f.in,
-                           f.view, at, lanes, InputTiles());
+          transform_planes(input + n * each * size, cut.in_pitch, tiles * size, x + f.x_at(product), f.x, f.in, f.view,
+                           at, lanes, InputTiles());
           transform_planes(gradient + n * each * size, cut.out_pitch, tiles * size,
-                           dy + (product * f.out + first) * positions, channels, outputs, at, lanes, GradientTiles());
+                           dy + f.y_at(product) + first * f.y.channel, f.y, channels, outputs, at, lanes,
+                           GradientTiles());
         }
         block_products(sums, gradient, input, channels, tiles, b > chunk * cut.chunk, cut);
       }

@@ -16,16 +16,6 @@ CHAINRULE_INLINE bool depthwise(i64 rows, i64 channels, const View& v) {
   return channels == 1 && rows <= 2 && v.taps() <= kBlockK && v.columns <= kLongestRow;
 }
 
-// The band's copy: taps share runs along both axes where that is less than a run for each.
-CHAINRULE_INLINE Band plane_band(const View& v) {
-  Band b = band_of(v);
-  const AxisRuns shared = AxisRuns::together(v.kw, v.step_x, v.delta_x);
-  if (shared.runs * (v.columns + shared.reach) < v.kw * v.columns) b.x = shared;
-  b.pitch = v.columns + b.x.reach;
-  b.plane = (v.rows + b.y.reach) * b.pitch;
-  return b;
-}
-
 // A plane is copied in parts of so many rows, a multiple of kBandRows.
 CHAINRULE_INLINE i64 rows_of_part(const View& v) {
   constexpr i64 kStorage = i64(1) << 15;
@@ -162,12 +152,12 @@ __attribute__((noinline)) void depthwise_sums(T* y, i64 ldy, const T* copy, cons
 // The part of a weight gradient that one band of `rows` rows, at most kBandRows, gives: total[t] gains, in lanes, vec
 // after vec and row after row. dy and the copy are at the band's first row.
 template <class T, int K, int Rows>
-__attribute__((noinline)) void depthwise_weight_band(vec<T>* total, const T* dy, const T* copy, const i32* offset,
+__attribute__((noinline)) void depthwise_weight_band(T* total, const T* dy, const T* copy, const i32* offset,
                                                      const Band& b) {
   const i64 columns = b.view.columns;
   vec<T> sum[K * K];
 #pragma GCC unroll 32
-  for (int t = 0; t < K * K; t++) sum[t] = total[t];
+  for (int t = 0; t < K * K; t++) sum[t] = load(total + t * vec<T>::size);
   each_vec<T>(0, columns, [&](i64 u, auto lanes) {
     vec<T> g[Rows];
 #pragma GCC unroll 8
@@ -183,26 +173,26 @@ __attribute__((noinline)) void depthwise_weight_band(vec<T>* total, const T* dy,
       }
   });
 #pragma GCC unroll 32
-  for (int t = 0; t < K * K; t++) total[t] = sum[t];
+  for (int t = 0; t < K * K; t++) store(total + t * vec<T>::size, sum[t]);
 }
 
 template <class T>
-CHAINRULE_INLINE void depthwise_weight_any(vec<T>* total, const T* dy, const T* copy, const i32* offset, const Band& b,
+CHAINRULE_INLINE void depthwise_weight_any(T* total, const T* dy, const T* copy, const i32* offset, const Band& b,
                                            i64 rows) {
   const i64 columns = b.view.columns, taps = b.view.taps();
   for (i64 t = 0; t < taps; t++) {
-    vec<T> sum = total[t];
+    vec<T> sum = load(total + t * vec<T>::size);
     each_vec<T>(0, columns, [&](i64 u, auto lanes) {
       for (i64 i = 0; i < rows; i++)
         sum = fma(load(dy + i * columns + u, lanes), load(copy + i * b.pitch + offset[t] + u, lanes), sum);
     });
-    total[t] = sum;
+    store(total + t * vec<T>::size, sum);
   }
 }
 
-// total[t] += lanes of the sum over all positions of one plane.
+// total, a vec for each tap, += lanes of the sum over all positions of one plane.
 template <class T>
-CHAINRULE_INLINE void depthwise_weight(vec<T>* total, const T* dy, const T* copy, const i32* offset, const Band& b) {
+CHAINRULE_INLINE void depthwise_weight(T* total, const T* dy, const T* copy, const i32* offset, const Band& b) {
   for (i64 v = 0; v < b.view.rows; v += kBandRows) {
     const i64 rows = at_most(kBandRows, b.view.rows - v);
     const T *const g = dy + v * b.view.columns, *const x = copy + v * b.pitch;

@@ -10,60 +10,25 @@
 //         0 -1  1  0           .5  -.5   .5            1 -1
 //         0 -1  0  1            0    0    1            0  1
 //
-// Transforms work on vecs of channels, so that planes of any width do: an image is transposed to pixels of vec<T>::size
-// channels first ("lanes"). The 16 elements of a transform lie in planes of their own, `pitch` elements apart, for the
-// 16 products of matrices in between.
+// Transforms work on vecs of channels, so that planes of any width do: an image is copied to lanes (lanes.h) first. The
+// 16 elements of a transform lie in planes of their own, `pitch` elements apart, for the 16 products of matrices in
+// between.
 #pragma once
 #include "conv_tile.h"
+#include "lanes.h"
 #include "view.h"
 
 namespace chainrule::CHAINRULE_ISA {
 
 constexpr int kElements = 16;  // of a transform
 
-// A part of a tensor's planes, in lanes: pixel (y, x) of it begins at data[((y - top) * width + x - left) * vec size].
+// A part of an image in lanes: pixel (y, x) of it begins at data[((y - top) * width + x - left) * vec size].
 template <class T>
 struct Lanes {
   const T* data;
   i64 top, left, height, width;
   const T* zeros;  // a row of them
 };
-
-// Where planes lie: channels `channel` elements apart, rows `row`.
-struct Planes {
-  i64 channel, row;
-};
-
-// Calls f(plane, lanes, pixels) for the runs of pixels of a part of the planes that are contiguous in both.
-template <class T, class P, class F>
-CHAINRULE_INLINE void each_run(P* plane, T* lanes, const Planes& p, i64 height, i64 width, F&& f) {
-  if (width == p.row) return f(plane, lanes, height * width);
-  for (i64 y = 0; y < height; y++) f(plane + y * p.row, lanes + y * width * vec<T>::size, width);
-}
-
-// Up to a vec of channels of height x width pixels, to lanes. plane: the first channel's first pixel.
-template <class T>
-CHAINRULE_INLINE void to_lanes(T* lanes, const T* plane, const Planes& p, i64 channels, i64 height, i64 width) {
-  constexpr i64 n = kSquare<T>, size = vec<T>::size;
-  each_run(plane, lanes, p, height, width, [&](const T* from, T* to, i64 pixels) {
-    for (i64 c = 0; c < size; c += n)
-      for (i64 i = 0; i < pixels; i += n)
-        transpose_square(to + i * size + c, size, from + c * p.channel + i, p.channel,
-                         at_least(i64(0), at_most(n, channels - c)), at_most(n, pixels - i));
-  });
-}
-
-// And back.
-template <class T>
-CHAINRULE_INLINE void from_lanes(T* plane, T* lanes, const Planes& p, i64 channels, i64 height, i64 width) {
-  constexpr i64 n = kSquare<T>, size = vec<T>::size;
-  each_run(plane, lanes, p, height, width, [&](T* to, const T* from, i64 pixels) {
-    for (i64 c = 0; c < channels; c += n)
-      for (i64 i = 0; i < pixels; i += n)
-        transpose_part(to + c * p.channel + i, p.channel, from + i * size + c, size, at_most(n, pixels - i),
-                       at_most(n, channels - c));
-  });
-}
 
 // The register at p.
 template <class T>

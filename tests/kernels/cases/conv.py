@@ -54,6 +54,14 @@ CONVS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((3, 64, 12, 10), (96, 32, 3, 3), {"groups": 2, "padding": 1}),
     ((2, 270, 6, 4), (50, 270, 3, 3), {"padding": 1}),  # two blocks of channels; dW in pieces of the outputs
     ((2, 16, 1, 2), (32, 16, 3, 3), {"padding": 2}),  # more padding than image
+    # Nearly whole vecs of channels, which direct convolutions take in lanes:
+    ((3, 20, 17, 29), (24, 20, 3, 3), {"stride": 2, "padding": 1}),
+    ((2, 32, 16, 16), (40, 32, 3, 3), {"stride": 2, "padding": (1, 0)}),
+    ((1, 16, 12, 300), (16, 16, 5, 5), {"padding": 2}),  # a row in parts
+    ((2, 64, 10, 12), (48, 16, 3, 3), {"groups": 4, "stride": 2}),
+    ((2, 24, 15, 16), (20, 24, 3, 3), {"stride": 2, "dilation": 2, "padding": 3}),
+    ((1, 500, 5, 15), (33, 500, 3, 3), {"stride": (1, 2), "padding": 1}),  # two spans
+    ((2, 16, 40, 9), (31, 16, 2, 4), {"stride": (3, 1), "padding": (0, 3)}),
     ((0, 3, 8, 8), (4, 3, 3, 3), {}),
     ((0, 4, 8, 8), (4, 1, 3, 3), {"groups": 4}),
     ((2, 0, 8, 8), (4, 0, 3, 3), {}),

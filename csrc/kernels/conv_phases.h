@@ -1,0 +1,70 @@
+// The phases of an input gradient: pixels of dx of one residue of their row and column each, by the strides. Each is a
+// convolution of stride 1 over dy with its own taps.
+#pragma once
+#include "conv_sizes.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+// With stride s, the rows iy = phase, phase + s, ... of dx see every `step`-th tap from `first` on, and dy's rows one
+// apart: an axis falls into s phases, each a convolution of stride 1 over dy with its own taps.
+struct Phase {
+  i64 count;              // positions
+  i64 taps, first, step;  // ky = first + j * step
+  i64 offset, delta;      // dy's row for position u and tap j: u + offset + j * delta
+};
+
+CHAINRULE_INLINE Phase phase_of(i64 phase, i64 size, i64 kernel, i64 stride, i64 pad, i64 dilation) {
+  i64 a = stride, b = dilation;
+  while (b) {
+    const i64 rest = a % b;
+    a = b;
+    b = rest;
+  }
+  Phase p{ceil_div(size - phase, stride), 0, 0, stride / a, 0, -(dilation / a)};
+  for (i64 k = 0; k < at_most(kernel, p.step); k++)
+    if ((phase + pad - k * dilation) % stride == 0) {
+      p.first = k;
+      p.taps = ceil_div(kernel - k, p.step);
+      p.offset = (phase + pad - k * dilation) / stride;
+      break;
+    }
+  return p;
+}
+
+CHAINRULE_INLINE TapList taps_of(const Phase& p) { return {p.taps, p.first, p.step}; }
+
+CHAINRULE_INLINE Phase row_phase(const Window2d& g, i64 py) { return phase_of(py, g.h, g.kh, g.sh, g.ph, g.dh); }
+CHAINRULE_INLINE Phase column_phase(const Window2d& g, i64 px) { return phase_of(px, g.w, g.kw, g.sw, g.pw, g.dw); }
+
+CHAINRULE_INLINE View view_of_phase(const Window2d& g, const Phase& y, const Phase& x) {
+  return {g.oh, g.ow, y.count, x.count, y.taps, x.taps, 1, 1, y.offset, x.offset, y.delta, x.delta};
+}
+
+// As many positions and taps as any phase has.
+CHAINRULE_INLINE View largest_phase(const Window2d& g) {
+  Phase y = row_phase(g, 0), x = column_phase(g, 0);  // no phase has more positions
+  y.taps = ceil_div(g.kh, y.step), x.taps = ceil_div(g.kw, x.step);
+  return view_of_phase(g, y, x);
+}
+
+// Phases along an axis, and the taps of those before phase p.
+CHAINRULE_INLINE i64 rows_of_phases(const Window2d& g) { return at_most(g.sh, g.h); }
+CHAINRULE_INLINE i64 columns_of_phases(const Window2d& g) { return at_most(g.sw, g.w); }
+CHAINRULE_INLINE i64 row_taps_before(const Window2d& g, i64 p) {
+  i64 taps = 0;
+  while (p > 0) taps += row_phase(g, --p).taps;
+  return taps;
+}
+CHAINRULE_INLINE i64 column_taps_before(const Window2d& g, i64 p) {
+  i64 taps = 0;
+  while (p > 0) taps += column_phase(g, --p).taps;
+  return taps;
+}
+
+CHAINRULE_INLINE View unstrided_view(const Window2d& g) {
+  return view_of_phase(g, row_phase(g, 0), column_phase(g, 0));
+}
+
+CHAINRULE_INLINE bool stride_of_one(const Conv2d& conv) { return conv.window.sh == 1 && conv.window.sw == 1; }
+
+}  // namespace chainrule::CHAINRULE_ISA

@@ -1,0 +1,241 @@
+// Convolutions with one channel to sum over, of images whose pixels are vecs of channels (channels_last): forward, and
+// the input gradient by its phases. A row of positions at a time, straight from the image: rows and columns outside of
+// it are read from a vec of zeros. The order is that of depthwise.h: one chain over all taps, padding included.
+#pragma once
+#include "lanes.h"
+#include "view.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+constexpr i64 kPixelRows = 2;  // of positions that are computed together
+
+template <int N>
+struct Count {
+  static constexpr int value = N;
+};
+
+template <class T>
+struct DepthwisePixels {
+  T* y;
+  const T* x;
+  const T* w;  // a window for each channel of y, taps ascending
+  Images at_x, at_y;
+  i64 batch, channels, outputs;  // channels of y; those that see the same channel of x, 1 or 2
+  i64 width;                     // pixels of a row of y
+};
+
+// Where a view's positions lie in y.
+struct Placement {
+  i64 row, column, step_y, step_x;
+};
+
+// Taps of a phase's window of `all`: tap (i, j) is all[(y.first + i * y.step) * kw + x.first + j * x.step].
+struct WindowTaps {
+  i64 kw, taps, first_y, step_y, first_x, step_x;
+};
+
+template <class T>
+CHAINRULE_INLINE i64 pixels_room(const View& v, i64 channels) {
+  return round_up(channels, vec<T>::size) * v.taps();
+}
+
+// The inputs of a block of outputs' channels.
+template <int Outputs, class T, class Lanes>
+CHAINRULE_INLINE vec<T> load_inputs(const T* p, Lanes lanes) {
+  if constexpr (Outputs == 1) {
+    return load(p, lanes);
+  } else {
+    vec<T> twice, high;
+    const vec<T> once = load(p, (lanes + 1) / 2);
+    zip(once, once, &twice, &high);
+    return twice;
+  }
+}
+
+// The rows of x that neighbouring rows of positions see: those of tap row ty of position row i at ty + i * step.
+template <class T>
+struct SeenRows {
+  static constexpr i64 kMost = kBlockK + kPixelRows - 1;
+  const T* row[kMost];
+  i64 pixel[kMost];  // 0: the row lies outside, and is a vec of zeros again and again
+  CHAINRULE_INLINE const T* at(i64 i, i64 x, i64 channel) const {
+    return row[i] + (pixel[i] ? x * pixel[i] + channel : 0);
+  }
+};
+
+// Positions of one row, Count of them from u on, whose windows lie between the image's left and right edge. x: the
+// column of tap 0 of the first.
+template <int Outputs, int Count, class T, class Lanes>
+CHAINRULE_INLINE void inner_positions(T* y, i64 pitch, const SeenRows<T>& rows, const T* weights, const View& v, i64 x,
+                                      i64 channel, Lanes lanes) {
+  vec<T> sum[Count];
+#pragma GCC unroll 4
+  for (int i = 0; i < Count; i++) sum[i] = vec<T>(0);
+  for (i64 ty = 0; ty < v.kh; ty++) {
+    const i64 step = v.step_x * rows.pixel[ty];
+    const T* from = rows.at(ty, x, channel);
+    for (i64 tx = 0; tx < v.kw; tx++, from += v.delta_x * rows.pixel[ty], weights += vec<T>::size) {
+      const vec<T> w = load(weights);
+#pragma GCC unroll 4
+      for (int i = 0; i < Count; i++) sum[i] = fma(w, load_inputs<Outputs>(from + i * step, lanes), sum[i]);
+    }
+  }
+  for (int i = 0; i < Count; i++) store(y + i * pitch, sum[i], lanes);
+}
+
+// A block of Rows x Count positions of a window of 3 x 3 whose taps and positions are one apart: every pixel is loaded
+// once. With taps that go up and to the left, positions are numbered from the far corner, so that each sum's taps
+// ascend.
+template <int Outputs, int Rows, int Count, class T, class Lanes>
+CHAINRULE_INLINE void block_of_three(T* y, i64 line, i64 pitch, const SeenRows<T>& rows, const T* weights, i64 delta,
+                                     i64 x, i64 channel, Lanes lanes) {
+  constexpr i64 size = vec<T>::size;
+  vec<T> sum[Rows][Count], w[9];
+#pragma GCC unroll 4
+  for (int r = 0; r < Rows; r++)
+#pragma GCC unroll 4
+    for (int i = 0; i < Count; i++) sum[r][i] = vec<T>(0);
+#pragma GCC unroll 16
+  for (int t = 0; t < 9; t++) w[t] = load(weights + t * size);
+#pragma GCC unroll 8
+  for (int ty = 0; ty < Rows + 2; ty++) {
+    const T* const from = rows.at(ty, delta > 0 ? x : x + Count - 1, channel);
+    const i64 step = delta * rows.pixel[ty];
+#pragma GCC unroll 8
+    for (int j = 0; j < Count + 2; j++) {
+      const vec<T> pixel = keep(load_inputs<Outputs>(from + j * step, lanes));
+#pragma GCC unroll 4
+      for (int r = 0; r < Rows; r++)
+#pragma GCC unroll 4
+        for (int i = 0; i < Count; i++)
+          if (ty - r >= 0 && ty - r < 3 && j - i >= 0 && j - i < 3)
+            sum[r][i] = fma(w[(ty - r) * 3 + j - i], pixel, sum[r][i]);
+    }
+  }
+  const i64 down = delta > 0 ? line : -line, right = delta > 0 ? pitch : -pitch;
+  T* const corner = delta > 0 ? y : y + (Rows - 1) * line + (Count - 1) * pitch;
+#pragma GCC unroll 4
+  for (int r = 0; r < Rows; r++)
+#pragma GCC unroll 4
+    for (int i = 0; i < Count; i++) store(corner + r * down + i * right, sum[r][i], lanes);
+}
+
+// A position near an edge.
+template <int Outputs, class T, class Lanes>
+__attribute__((noinline)) void edge_position(T* y, const SeenRows<T>& rows, const T* weights, const View& v, i64 x,
+                                             i64 channel, Lanes lanes) {
+  const T zeros[vec<T>::size] = {};
+  vec<T> total(0);
+  for (i64 ty = 0; ty < v.kh; ty++)
+    for (i64 tx = 0; tx < v.kw; tx++) {
+      const i64 at = x + tx * v.delta_x;
+      const bool inside = at >= 0 && at < v.w && rows.pixel[ty];
+      total = fma(load(weights + (ty * v.kw + tx) * vec<T>::size),
+                  load_inputs<Outputs>(inside ? rows.at(ty, at, channel) : zeros, lanes), total);
+    }
+  store(y, total, lanes);
+}
+
+// The rows that position row `row` of image n sees, tap by tap.
+template <class T>
+CHAINRULE_INLINE void see_rows(SeenRows<T>* rows, const DepthwisePixels<T>& a, const View& v, i64 n, i64 y, i64 count,
+                               i64 delta, const T* zeros) {
+  for (i64 i = 0; i < count; i++, y += delta) {
+    const bool inside = y >= 0 && y < v.h;
+    rows->row[i] = inside ? a.x + n * a.at_x.image + y * v.w * a.at_x.pixel : zeros;
+    rows->pixel[i] = inside ? a.at_x.pixel : 0;
+  }
+}
+
+// The positions of one view. weights: packed by pack_windows; epilogue as for products, over pixels. The channels of a
+// few positions follow each other, as they lie.
+template <class T, class Epilogue>
+CHAINRULE_INLINE void depthwise_pixels(Team& team, const DepthwisePixels<T>& a, const View& v, const Placement& at,
+                                       const T* weights, const Epilogue& epilogue) {
+  constexpr i64 size = vec<T>::size, kCount = 4;
+  const i64 bands = ceil_div(v.rows, kPixelRows), reach = (v.kw - 1) * v.delta_x;
+  const i64 pitch = a.at_y.pixel * at.step_x, line = at.step_y * a.width * a.at_y.pixel;
+  const Span left = outputs_inside(v.columns, v.step_x, v.off_x + at_most(i64(0), reach), v.w),
+             right = outputs_inside(v.columns, v.step_x, v.off_x + at_least(i64(0), reach), v.w);
+  const Span inner{left.begin, at_least(left.begin, right.end)};
+  const bool three = v.kh == 3 && v.kw == 3 && v.step_x == 1 && v.step_y == 1 && v.delta_y == v.delta_x &&
+                     (v.delta_x == 1 || v.delta_x == -1);
+  // f(channel of y, of x, weights, lanes, tag of the outputs that share an input) for all vecs of channels.
+  const auto each_vec_of_channels = [&](auto&& f) {
+    for (i64 c = 0; c < a.channels; c += size) {
+      const T* const window = weights + c * v.taps();
+      if (a.outputs == 2)
+        f(c, c / 2, window, at_most(size, a.channels - c), Count<2>());
+      else if (c + size <= a.channels)
+        f(c, c, window, Whole(), Count<1>());
+      else
+        f(c, c, window, a.channels - c, Count<1>());
+    }
+  };
+  const i64 grain = ceil_div(kFlatGrain * 4, at_least(i64(1), kPixelRows * v.columns * a.channels * v.taps()));
+  parallel_for(team, a.batch * bands, grain, [&](i64 begin, i64 end) {
+    const T zeros[size] = {};
+    for (i64 i = begin; i < end; i++) {
+      const i64 n = i / bands, first = i % bands * kPixelRows, count = at_most(kPixelRows, v.rows - first);
+      T* const to = a.y + n * a.at_y.image + ((at.row + first * at.step_y) * a.width + at.column) * a.at_y.pixel;
+      const auto row_positions = [&](i64 row, i64 u, i64 end_u, bool edge) {
+        SeenRows<T> rows;
+        see_rows(&rows, a, v, n, (first + row) * v.step_y + v.off_y, v.kh, v.delta_y, zeros);
+        for (; u < end_u;) {
+          const i64 x = u * v.step_x + v.off_x;
+          const bool four = !edge && u + kCount <= end_u;
+          each_vec_of_channels([&](i64 c, i64 from, const T* w, auto lanes, auto outputs) {
+            constexpr int kOutputs = decltype(outputs)::value;
+            T* const y = to + row * line + u * pitch + c;
+            if (edge)
+              edge_position<kOutputs>(y, rows, w, v, x, from, lanes);
+            else if (four)
+              inner_positions<kOutputs, kCount>(y, pitch, rows, w, v, x, from, lanes);
+            else
+              inner_positions<kOutputs, 1>(y, pitch, rows, w, v, x, from, lanes);
+          });
+          u += four ? kCount : 1;
+        }
+      };
+      for (i64 row = 0; row < count; row++) {
+        row_positions(row, 0, inner.begin, true);
+        row_positions(row, inner.end, v.columns, true);
+      }
+      if (three && count == kPixelRows && inner.end - inner.begin >= kCount) {
+        SeenRows<T> rows;
+        const i64 y = (v.delta_y > 0 ? first : first + kPixelRows - 1) + v.off_y;
+        see_rows(&rows, a, v, n, y, kPixelRows + 2, v.delta_y, zeros);
+        for (i64 u = inner.begin; u < inner.end; u += kCount) {
+          u = at_most(u, inner.end - kCount);  // the last block may do some positions again
+          each_vec_of_channels([&](i64 c, i64 from, const T* w, auto lanes, auto outputs) {
+            block_of_three<decltype(outputs)::value, kPixelRows, kCount>(to + u * pitch + c, line, pitch, rows, w,
+                                                                         v.delta_x, u + v.off_x, from, lanes);
+          });
+        }
+      } else {
+        for (i64 row = 0; row < count; row++) row_positions(row, inner.begin, inner.end, false);
+      }
+      for (i64 row = 0; row < count; row++) epilogue(to + row * line, pitch, 0, v.columns, 0, a.channels);
+    }
+  });
+}
+
+// Windows for depthwise_pixels: the taps of a view, of vecs of channels.
+template <class T>
+CHAINRULE_INLINE void pack_windows(Team& team, T* to, const DepthwisePixels<T>& a, const View& v,
+                                   const WindowTaps& taps) {
+  constexpr i64 size = vec<T>::size;
+  parallel_for(team, ceil_div(a.channels, size), ceil_div(kFlatGrain, at_least(i64(1), size * v.taps())),
+               [&](i64 begin, i64 end) {
+                 for (i64 b = begin; b < end; b++)
+                   for (i64 ty = 0; ty < v.kh; ty++)
+                     for (i64 tx = 0; tx < v.kw; tx++) {
+                       T* const vecs = to + (b * v.taps() + ty * v.kw + tx) * size;
+                       const i64 tap = (taps.first_y + ty * taps.step_y) * taps.kw + taps.first_x + tx * taps.step_x;
+                       for (i64 c = 0; c < size; c++)
+                         vecs[c] = b * size + c < a.channels ? a.w[(b * size + c) * taps.taps + tap] : T(0);
+                     }
+               });
+}
+
+}  // namespace chainrule::CHAINRULE_ISA

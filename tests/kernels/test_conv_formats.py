@@ -1,0 +1,105 @@
+"""Convolutions of images in either memory format."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chainrule import kernels, reference
+from tests.kernels.cases.conv import CONVS
+
+RNG = np.random.default_rng(7)
+FORMATS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
+    *CONVS,
+    ((2, 40, 9, 11), (40, 1, 3, 3), {"groups": 40, "padding": 1}),
+    ((2, 18, 9, 70), (36, 1, 3, 3), {"groups": 18, "padding": 1}),  # two outputs for an input
+    ((2, 36, 9, 8), (18, 2, 3, 3), {"groups": 18, "padding": 1}),  # and two inputs for an output
+    ((1, 17, 12, 13), (17, 1, 5, 5), {"groups": 17, "stride": 2, "padding": 2}),
+    ((1, 17, 3, 2), (17, 1, 3, 3), {"groups": 17, "padding": 1}),
+    ((2, 16, 9, 10), (16, 1, 3, 3), {"groups": 16, "dilation": 2, "padding": 2}),
+]
+
+
+def channels_last(x: Any) -> Any:
+    """The same values, with the strides of an array whose channels come last."""
+    out = np.empty((x.shape[0], *x.shape[2:], x.shape[1]), x.dtype).transpose(0, 3, 1, 2)
+    out[...] = x
+    return out
+
+
+def pixels_follow_each_other(x: Any) -> bool:
+    _, c, _, w = x.shape
+    return x.size == 0 or [s // x.itemsize for s in x.strides[1:]] == [1, w * c, c]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("x", "w", "o"), FORMATS, ids=lambda v: str(v).replace(" ", ""))
+def test_memory_formats_have_the_same_bits(isa: str, dtype: Any, x: Any, w: Any, o: dict[str, Any]) -> None:
+    """The result has the format of the first images; weights and biases have none."""
+    rng = np.random.default_rng(8)
+    a, b, bias = (rng.standard_normal(s).astype(dtype) for s in (x, w, w[:1]))
+    y = kernels.conv2d(a, b, bias, **o, activation="relu")
+    got = kernels.conv2d(channels_last(a), b, bias, **o, activation="relu")
+    np.testing.assert_array_equal(got, y)
+    assert pixels_follow_each_other(got) or a.size == 0
+    dy = rng.standard_normal(y.shape).astype(dtype)
+    dx = kernels.conv2d_backward_input(channels_last(dy), b, x, **o)
+    np.testing.assert_array_equal(dx, kernels.conv2d_backward_input(dy, b, x, **o))
+    assert pixels_follow_each_other(dx)
+    np.testing.assert_array_equal(kernels.conv2d_backward_bias(channels_last(dy)), kernels.conv2d_backward_bias(dy))
+    dw = kernels.conv2d_backward_weight(channels_last(dy), channels_last(a), w, **o)
+    np.testing.assert_array_equal(kernels.conv2d_backward_weight(dy, channels_last(a), w, **o), dw)
+    planes = kernels.conv2d_backward_weight(dy, a, w, **o)
+    if w[2:] == (1, 1):  # planes need no copy for one tap: another order
+        scale = reference.conv2d_backward_weight(np.abs(dy), np.abs(a), w, **o)
+        np.testing.assert_array_less(np.abs(dw - planes), 16 * np.finfo(dtype).eps * scale + np.finfo(dtype).tiny)
+    else:
+        np.testing.assert_array_equal(dw, planes)
+
+
+def test_threads_do_not_change_the_bits_of_channels_last(isa: str, threads: int) -> None:
+    """Against planes, whose kernels' tests cover every number of threads."""
+    rng = np.random.default_rng(9)
+    for x, w, o in FORMATS[3:]:
+        a, b = (rng.standard_normal(s).astype(np.float32) for s in (x, w))
+        y = kernels.conv2d(channels_last(a), b, **o)
+        np.testing.assert_array_equal(y, kernels.conv2d(a, b, **o))
+        planes = np.ascontiguousarray(y)
+        dx, db = kernels.conv2d_backward_input(y, b, x, **o), kernels.conv2d_backward_bias(y)
+        np.testing.assert_array_equal(dx, kernels.conv2d_backward_input(planes, b, x, **o))
+        np.testing.assert_array_equal(db, kernels.conv2d_backward_bias(planes))
+        if w[2:] != (1, 1):
+            dw = kernels.conv2d_backward_weight(y, channels_last(a), w, **o)
+            np.testing.assert_array_equal(dw, kernels.conv2d_backward_weight(planes, a, w, **o))
+
+
+def test_images_of_one_channel_or_one_pixel_keep_their_format(isa: str) -> None:
+    pixels = channels_last(RNG.standard_normal((2, 8, 1, 1)).astype(np.float32))
+    assert pixels_follow_each_other(kernels.conv2d(pixels, np.ones((4, 8, 1, 1), np.float32)))
+    one = np.ones((2, 9, 9, 1), np.float32).transpose(0, 3, 1, 2)
+    planes = np.lib.stride_tricks.as_strided(one, strides=(81 * 4, 4, 9 * 4, 4))
+    assert pixels_follow_each_other(kernels.conv2d(planes, np.ones((4, 1, 3, 3), np.float32)))
+
+
+def test_strided_channels_last_is_taken_as_any_view(isa: str) -> None:
+    x, w = RNG.standard_normal((4, 16, 12, 12)), RNG.standard_normal((8, 16, 3, 3))
+    wide = channels_last(x)
+    for view in (wide[::2], wide[:, ::2], wide[:, :, 1:], wide[..., ::-1], wide[1:3]):
+        want = kernels.conv2d(np.ascontiguousarray(view), w[:, : view.shape[1]])
+        np.testing.assert_array_equal(kernels.conv2d(view, w[:, : view.shape[1]]), want)
+    assert pixels_follow_each_other(kernels.conv2d(wide[1:3], w))
+    swapped = wide.astype(">f8", order="K")
+    np.testing.assert_array_equal(kernels.conv2d(swapped, w), kernels.conv2d(x, w))
+
+
+def test_nan_stays_where_it_is_seen_in_channels_last(isa: str) -> None:
+    for x, w, o in (((3, 32, 12, 12), (32, 32, 3, 3), {}), ((2, 20, 12, 12), (20, 1, 3, 3), {"groups": 20})):
+        a, b = (RNG.standard_normal(s).astype(np.float32) for s in (x, w))
+        a[1, 2, 5, 7] = np.nan
+        y = kernels.conv2d(channels_last(a), b, padding=1, **o)
+        np.testing.assert_array_equal(y, kernels.conv2d(a, b, padding=1, **o))
+        expected = np.zeros(y.shape, bool)
+        expected[1, slice(None) if o == {} else 2, 4:7, 6:9] = True
+        np.testing.assert_array_equal(np.isnan(y), expected)
