@@ -350,6 +350,26 @@ CONVOLUTIONS = {
 }
 
 
+CHANNELS_LAST = (
+    "128x16x32x32 -> 16, 3x3",
+    "16x64x56x56 -> 64, 3x3",
+    "16x128x28x28 -> 128, 3x3 stride 2",
+    "16x256x56x56 -> 64, 1x1",
+    "8x96x28x28 depthwise 3x3",
+)
+
+
+def in_channels_last(make: Any, images: int) -> Any:
+    """The same arguments, the first ``images`` of them with the strides of channels_last."""
+
+    def args(rng: np.random.Generator) -> list[Any]:
+        plain = make(rng)
+        last = [np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) for x in plain[:images]]
+        return [*last, *plain[images:]]
+
+    return args
+
+
 def convolution(label: str, sizes: tuple[int, ...]) -> list[Case]:
     n, c, size, out, kernel, stride, padding, groups = sizes
     after = (size + 2 * padding - kernel) // stride + 1
@@ -369,13 +389,21 @@ def convolution(label: str, sizes: tuple[int, ...]) -> list[Case]:
     }
     to_input = {"torch": lambda t, dy, w, _: backward(t, dy, t.empty(x), w, [True, False, False])}
     to_weight = {"torch": lambda t, dy, x, _: backward(t, dy, x, t.empty(w), [False, True, False])}
-    for peers in (forward, to_input, to_weight):
-        peers["torch channels_last"] = peers["torch"]
-    return [
-        Case("conv2d", label, shaped(x, w), how, forward, work),
-        Case("conv2d_backward_input", label, shaped(dy, w, list(x)), how, to_input, work),
-        Case("conv2d_backward_weight", label, shaped(dy, x, list(w)), how, to_weight, work, tolerance=1e-4),
+    calls = [
+        ("conv2d", shaped(x, w), how, forward, 1),
+        ("conv2d_backward_input", shaped(dy, w, list(x)), how, to_input, 1),
+        ("conv2d_backward_weight", shaped(dy, x, list(w)), how, to_weight, 2),
     ]
+    cases = []
+    for name, args, options, peers, images in calls:
+        tolerance = {"tolerance": 1e-4} if images == 2 else {}
+        both = {**peers, "torch channels_last": peers["torch"]}
+        cases.append(Case(name, label, args, options, both, work, **tolerance))
+        if label in CHANNELS_LAST:
+            only = {"torch": peers["torch"]}
+            pixels = in_channels_last(args, images)
+            cases.append(Case(name, f"{label}, channels_last", pixels, options, only, work, **tolerance))
+    return cases
 
 
 def convolutions() -> list[Case]:
