@@ -54,6 +54,12 @@ CHAINRULE_INLINE __m256d native_load(const double* p, i64 n) { return _mm256_mas
 CHAINRULE_INLINE void native_store(float* p, __m256 v, i64 n) { _mm256_maskstore_ps(p, first_lanes32(n), v); }
 CHAINRULE_INLINE void native_store(double* p, __m256d v, i64 n) { _mm256_maskstore_pd(p, first_lanes64(n), v); }
 
+// 16 bytes from each of p and p + step side by side; step is in bytes.
+CHAINRULE_INLINE __m256 native_pieces(const char* p, i64 step) {
+  return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps((const float*)p)),
+                              _mm_loadu_ps((const float*)(p + step)), 1);
+}
+
 // One bit per lane of a mask.
 CHAINRULE_INLINE u32 native_bits(native_of<i32, 32>::type m) { return u32(_mm256_movemask_ps((__m256)m)); }
 CHAINRULE_INLINE u32 native_bits(native_of<i64, 32>::type m) { return u32(_mm256_movemask_pd((__m256d)m)); }

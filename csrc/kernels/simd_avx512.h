@@ -59,6 +59,15 @@ CHAINRULE_INLINE void native_store(double* p, __m512d v, i64 n) {
   _mm512_mask_storeu_pd(p, (__mmask8)first_lanes(n, 8), v);
 }
 
+// 16 bytes from each of p, p + step, ... side by side; step is in bytes.
+CHAINRULE_INLINE __m512 native_pieces(const char* p, i64 step) {
+  const auto pair = [&](const char* q) {
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps((const float*)q)),
+                                _mm_loadu_ps((const float*)(q + step)), 1);
+  };
+  return _mm512_insertf32x8(_mm512_castps256_ps512(pair(p)), pair(p + 2 * step), 1);
+}
+
 // One bit per lane of a mask.
 CHAINRULE_INLINE u32 native_bits(native_of<i32, 64>::type m) { return _mm512_movepi32_mask((__m512i)m); }
 CHAINRULE_INLINE u32 native_bits(native_of<i64, 64>::type m) { return _mm512_movepi64_mask((__m512i)m); }

@@ -52,6 +52,13 @@ CHAINRULE_INLINE void native_store(double* p, float64x2_t v, i64 n) {
   for (int i = 0; i < 2 && i < n; i++) p[i] = v[i];
 }
 
+// 16 bytes at p: a register holds no more.
+CHAINRULE_INLINE native_of<float, 16>::type native_pieces(const char* p, i64) {
+  native_of<float, 16>::type x;
+  __builtin_memcpy(&x, p, 16);
+  return x;
+}
+
 // One bit per lane of a mask.
 CHAINRULE_INLINE u32 native_bits(native_of<i32, 16>::type m) {
   return u32((m[0] & 1) | (m[1] & 2) | (m[2] & 4) | (m[3] & 8));
