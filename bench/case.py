@@ -7,7 +7,7 @@ case names a better one. All float32.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,21 @@ def shaped(*specs: Any) -> Args:
         return tuple(found)
 
     return make
+
+
+def channels_last(case: Case) -> Case:
+    """The case with images, arrays of four dimensions, whose channels lie together; torch gets them as they lie."""
+
+    def args(rng: np.random.Generator) -> tuple[Any, ...]:
+        return tuple(_last(a) for a in case.args(rng))
+
+    return replace(case, label=f"{case.label}, channels_last", args=args)
+
+
+def _last(a: Any) -> Any:
+    if not isinstance(a, np.ndarray) or a.ndim != 4:
+        return a
+    return np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
 
 
 def positive(shape: tuple[int, ...]) -> Callable[[np.random.Generator], Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.case import Args, Case, labels, positive, shaped, tensors
+from bench.case import Args, Case, channels_last, labels, positive, shaped, tensors
 from bench.sequences import attentions, recurrences
 from chainrule import kernels
 
@@ -423,14 +423,18 @@ def pools() -> list[Case]:
         picked = rng.integers(0, 2, (2, *y))
         return (2 * row + picked[0]) * 28 + 2 * column + picked[1]
 
+    def images(t: Any, dy: Any, shape: Any) -> Any:  # in dy's format
+        last = dy.is_contiguous(memory_format=t.channels_last)
+        return t.empty(shape, memory_format=t.channels_last if last else t.contiguous_format)
+
     def average(t: Any, dy: Any, shape: Any, *_: Any) -> Any:
-        return t.ops.aten.avg_pool2d_backward(dy, t.empty(shape), [2, 2], [2, 2], [0, 0], False, True, None)
+        return t.ops.aten.avg_pool2d_backward(dy, images(t, dy, shape), [2, 2], [2, 2], [0, 0], False, True, None)
 
     def adaptive(t: Any, dy: Any, shape: Any) -> Any:
-        return t.ops.aten._adaptive_avg_pool2d_backward(dy, t.empty(shape))
+        return t.ops.aten._adaptive_avg_pool2d_backward(dy, images(t, dy, shape))
 
     label = "64x32x28x28, 2x2"
-    return [
+    cases = [
         Case(
             "max_pool2d",
             label,
@@ -454,6 +458,7 @@ def pools() -> list[Case]:
             peers={"torch": adaptive},
         ),
     ]
+    return [*cases, *(channels_last(case) for case in cases)]
 
 
 def softmaxes() -> list[Case]:
@@ -542,7 +547,7 @@ def normalisations() -> list[Case]:
         wanted = [True, True, True]
         return list(t.ops.aten.native_batch_norm_backward(dy, x, w, None, None, mean, rstd, True, 1e-5, wanted))
 
-    return [
+    cases = [
         Case(
             "layer_norm",
             "768x768",
@@ -560,6 +565,7 @@ def normalisations() -> list[Case]:
         ),
         Case("batch_norm_backward", "128x16x32x32", batch, peers={"torch": torch_batch}, tolerance=1e-4),
     ]
+    return [*cases, *(channels_last(case) for case in cases if case.kernel.startswith("batch_norm"))]
 
 
 def copies() -> list[Case]:

@@ -52,15 +52,26 @@ i64 stride_of(const View& v, int ndim, int d) {
   return own < 0 || v.array.shape(own) == 1 ? 0 : v.array.strides(own) / v.array.itemsize();
 }
 
-// Of the result. A size of 1 that isn't broadcast keeps its place: images of one channel stay in their format.
+// Of the result; none for C order. A size of 1 that isn't broadcast keeps its place: images of one channel stay in
+// their format.
 Shape strides_of(const Shape& shape, std::initializer_list<Operand> operands) {
-  const int ndim = int(shape.size());
-  return dense_strides(shape, int(operands.size()), [&](int o, int d) {
+  const int ndim = int(shape.size()), count = int(operands.size());
+  const auto stride = [&](int o, int d) {
     const View& v = operands.begin()[o].view;
     const int own = d - (ndim - v.ndim);
-    if (own < 0 || v.array.shape(own) != shape[size_t(d)]) return i64(0);
-    return i64(v.array.strides(own) / v.array.itemsize());
-  });
+    return own < 0 || v.array.shape(own) != shape[size_t(d)] ? i64(0) : i64(v.array.strides(own));
+  };
+  bool descend = true;  // everybody's strides, as in C order
+  for (int o = 0; o < count && descend; o++) {
+    i64 before = 0;
+    for (int d = 0; d < ndim && descend; d++) {
+      const i64 s = stride(o, d);
+      if (s == 0) continue;
+      descend = s > 0 && (before == 0 || s < before || (s == before && shape[size_t(d)] == 1));
+      before = s;
+    }
+  }
+  return descend ? Shape() : dense_strides(shape, count, stride);
 }
 
 }  // namespace
@@ -78,10 +89,11 @@ Broadcast broadcast(const char* op, std::initializer_list<Operand> operands, Wal
       if (n == 1) n = own;
     }
   b.size = checked_size(op, b.shape);
-  std::vector<int> order(static_cast<size_t>(ndim));
-  std::iota(order.begin(), order.end(), 0);
-  if (walk == Walk::as_operands_lie) {
-    b.strides = strides_of(b.shape, operands);
+  std::vector<int> order;  // of the walk, where it isn't C order
+  if (walk == Walk::as_operands_lie) b.strides = strides_of(b.shape, operands);
+  if (!b.strides.empty()) {
+    order.resize(size_t(ndim));
+    std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(),
                      [&](int d, int e) { return b.strides[size_t(d)] > b.strides[size_t(e)]; });
   }
@@ -89,7 +101,8 @@ Broadcast broadcast(const char* op, std::initializer_list<Operand> operands, Wal
   // Outermost first. A dimension joins the one before it where stepping over it is one step of that one, for everybody.
   Strided& s = b.space;
   s.dims = 0;
-  for (const int d : order) {
+  for (int at = 0; at < ndim; at++) {
+    const int d = order.empty() ? at : order[size_t(at)];
     const i64 n = b.shape[size_t(d)];
     if (n == 1 && ndim > 1) continue;
     bool joins = s.dims > 0;

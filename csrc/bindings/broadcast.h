@@ -19,7 +19,7 @@ template <class T>
 View view(const char* op, const char* arg, py::handle x);
 
 // The space that the operands broadcast to, walked in the order in which a result lies that has these strides (in
-// elements; layout.h) and shape. Its dimensions are merged where every operand allows it.
+// elements, none for C order; layout.h) and shape. Its dimensions are merged where every operand allows it.
 struct Broadcast {
   Strided space;
   Shape shape, strides;

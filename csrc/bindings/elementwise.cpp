@@ -54,7 +54,8 @@ void accumulate(py::handle y_in, py::handle x_in) {
     if (both.shape != Shape(y.shape(), y.shape() + y.ndim()))
       refuse(op, "x", describe(x_in), "a shape that broadcasts to y's");
     // A view whose elements don't lie together gets the sum by a copy.
-    const bool direct = to.data == y.data() && lies_in(y, both.strides);
+    const bool direct =
+        to.data == y.data() && (both.strides.empty() ? bool(y.flags() & py::array::c_style) : lies_in(y, both.strides));
     py::array sum = direct ? y : result<T>(both);
     launch_with(OnInterrupt::finish, Work(bytes(3.0 * sizeof(T) * double(both.size))), kernels<T>().add, data<T>(sum),
                 to.as<T>(), x.as<T>(), both.space);

@@ -5,11 +5,14 @@ namespace {
 
 Shape shape_of(const py::array& x) { return Shape(x.shape(), x.shape() + x.ndim()); }
 
-Shape c_order(const Shape& shape) {
-  Shape strides(shape.size());
-  i64 step = 1;
-  for (size_t d = shape.size(); d-- > 0; step *= shape[d] > 1 ? shape[d] : 1) strides[d] = step;
-  return strides;
+// Whether the strides are those of C order, as they are written.
+bool is_plain(const py::array& x) {
+  i64 step = i64(x.itemsize());
+  for (int d = int(x.ndim()) - 1; d >= 0; d--) {
+    if (i64(x.strides(d)) != step) return false;
+    if (x.shape(d) > 1) step *= i64(x.shape(d));
+  }
+  return true;
 }
 
 bool readable(const py::array& a, const py::dtype& want) {
@@ -27,12 +30,7 @@ Input<T> as_input(const py::array& a) {
 }  // namespace
 
 Shape dense_strides(const py::array& x) {
-  const Shape shape = shape_of(x), plain = c_order(shape);
-  const i64 item = i64(x.itemsize());
-  bool is_plain = true;
-  for (size_t d = 0; d < plain.size(); d++) is_plain = is_plain && i64(x.strides(py::ssize_t(d))) == plain[d] * item;
-  if (is_plain) return plain;
-  return dense_strides(shape, 1, [&](int, int d) { return i64(x.strides(d)); });
+  return dense_strides(shape_of(x), 1, [&](int, int d) { return i64(x.strides(d)); });
 }
 
 bool lies_in(const py::array& x, const Shape& strides) {
@@ -64,11 +62,16 @@ Input<T> dense(const char* op, const char* arg, py::handle x, const py::array& l
   return lies_in(in.array, strides) ? in : as_input<T>(laid_out(op, in.array, strides));
 }
 
+void want_shape_of(const char* op, const char* arg, const py::array& x, py::handle like) {
+  const Shape want = shape_of(py::reinterpret_borrow<py::array>(like));
+  if (shape_of(x) != want) refuse(op, arg, describe(x), "shape " + str(want));
+}
+
 py::array empty_like(const char* op, const py::dtype& dtype, const py::array& like) {
   const Shape shape = shape_of(like);
   const i64 item = i64(dtype.itemsize());
   checked_size(op, shape, item > 0 ? item : 1);
-  return fresh_array(dtype, shape, dense_strides(like));
+  return fresh_array(dtype, shape, is_plain(like) ? Shape() : dense_strides(like));
 }
 
 template <class T>

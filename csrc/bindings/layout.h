@@ -51,6 +51,9 @@ Input<T> dense(const char* op, const char* arg, py::handle x);
 template <class T>
 Input<T> dense(const char* op, const char* arg, py::handle x, const py::array& like);
 
+// Refuses x, an argument, where its shape isn't that of the array `like`.
+void want_shape_of(const char* op, const char* arg, const py::array& x, py::handle like);
+
 // A fresh uninitialised array that lies as another.
 template <class T>
 py::array empty_like(const char* op, const py::array& like);

@@ -86,6 +86,7 @@ py::array dropout_backward(py::handle dy, py::handle mask, double p) {
   return by_dtype("dropout_backward", "dy", dy, [&](auto zero) {
     using T = decltype(zero);
     const auto m = dense<bool>("dropout_backward", "mask", mask);
+    want_shape_of("dropout_backward", "mask", m.array, dy);
     const auto g = dense<T>("dropout_backward", "dy", dy, m.array);
     py::array dx = empty_like<T>("dropout_backward", m.array);
     launch(Work(bytes((1 + 2.0 * sizeof(T)) * g.size)), kernels<T>().dropout_backward, data<T>(dx), g.data, m.data,

@@ -26,6 +26,7 @@ py::array backward(const char* op, py::handle dy, const char* saved_arg, py::han
   return by_dtype(op, "dy", dy, [&](auto zero) {
     using T = decltype(zero);
     const auto s = dense<T>(op, saved_arg, saved);  // which x lies as, and so does dx
+    want_shape_of(op, saved_arg, s.array, dy);
     const auto g = dense<T>(op, "dy", dy, s.array);
     py::array dx = empty_like<T>(op, s.array);
     launch(Work(bytes(3.0 * sizeof(T) * double(g.size)) + cost * double(g.size)), kernel(kernels<T>()), data<T>(dx),

@@ -175,7 +175,13 @@ def test_a_net_trains_alike_in_both_formats(dtype: Any) -> None:
 
 def test_activations_of_a_net_have_torchs_strides() -> None:
     torch = pytest.importorskip("torch")
-    modules = [("BatchNorm2d", (3,)), ("ReLU", ()), ("Dropout", (0.5,)), ("MaxPool2d", (2,)), ("GELU", ())]
+    modules: list[tuple[str, Any]] = [
+        ("Conv2d", (3, 8, 3, 1, 1)),
+        ("BatchNorm2d", (8,)),
+        ("ReLU", ()),
+        ("Dropout", (0.5,)),
+    ]
+    modules += [("MaxPool2d", (2,)), ("Conv2d", (8, 6, 1)), ("GELU", ()), ("Conv2d", (6, 6, 3, 1, 1, 1, 6))]
     modules += [("AvgPool2d", (2,)), ("AdaptiveAvgPool2d", (1,)), ("Flatten", ())]
     x = RNG.standard_normal((2, 3, 12, 12)).astype(np.float32)
     ours, theirs = last(cr.tensor(x)), torch.from_numpy(x).to(memory_format=torch.channels_last)
