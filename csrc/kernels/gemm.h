@@ -31,7 +31,7 @@ struct Grid {
 };
 
 constexpr i64 kThinCost = 4;
-constexpr i64 kMostRows = 252;     // a multiple of every ISA's kTileRows: tiles come out even
+constexpr i64 kMostRows = 504;     // its half is a multiple of every ISA's kTileRows: tiles come out even
 constexpr i64 kMostColumns = 256;  // a block of B: 256 KB of float32 in the L2, beside A's tile in the L1
 
 template <class T>
@@ -43,6 +43,8 @@ CHAINRULE_INLINE Grid grid_of(i64 batches, i64 m, i64 n, i64 k) {
   const auto chunks = [&] {
     return batches * ceil_div(m, at_least(rows, i64(1))) * ceil_div(n, at_least(columns, i64(1)));
   };
+  // With few chunks, one that is left over for a single thread costs more than packing B for half as many rows.
+  if (chunks() < 2 * kEnoughChunks) rows = at_most(m, kMostRows / 2);
   // Few rows take as long as kThinCost of them: reading B is what costs.
   while (chunks() < kEnoughChunks && at_least(rows, kThinCost) * columns * k >= 2 * kSmallChunk) {
     // Near squares: packing B is shared by a chunk's rows, packing A by its columns.
