@@ -9,8 +9,8 @@ namespace chainrule {
 // of the batch isn't looked at where there is one image. channels_first for everything that isn't channels_last.
 Format format_of(const py::array& x);
 
-// An input of four dimensions in the format that it has, or in the given one: what lies otherwise is copied, a view that
-// leaves out some pixels of channels_last images into that format.
+// An input of four dimensions in the format that it has, or in the given one: what lies otherwise is copied, a view
+// that leaves out some pixels of channels_last images into that format.
 template <class T>
 struct Images : Input<T> {
   Format format;

@@ -19,8 +19,8 @@ namespace {
 
 // Elements per chunk: Adam moves 28 bytes of each, 10 us from memory.
 constexpr i64 kGrain = 8192;
-// Elements ahead; a prefetch past an array's end does nothing. 256 took 1.2 times as long for 1e5 and for 1e7 parameters
-// (Zen 4), 1024 1.3 times for 1e6.
+// Elements ahead; a prefetch past an array's end does nothing. 256 took 1.2 times as long for 1e5 and for 1e7
+// parameters (Zen 4), 1024 1.3 times for 1e6.
 constexpr i64 kPrefetch = 64;
 
 // body(tensor, from, to) for the elements [from, to) of one tensor, all of the list shared among the team.
