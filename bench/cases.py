@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -359,17 +360,6 @@ CHANNELS_LAST = (
 )
 
 
-def in_channels_last(make: Any, images: int) -> Any:
-    """The same arguments, the first ``images`` of them with the strides of channels_last."""
-
-    def args(rng: np.random.Generator) -> list[Any]:
-        plain = make(rng)
-        last = [np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) for x in plain[:images]]
-        return [*last, *plain[images:]]
-
-    return args
-
-
 def convolution(label: str, sizes: tuple[int, ...]) -> list[Case]:
     n, c, size, out, kernel, stride, padding, groups = sizes
     after = (size + 2 * padding - kernel) // stride + 1
@@ -389,20 +379,15 @@ def convolution(label: str, sizes: tuple[int, ...]) -> list[Case]:
     }
     to_input = {"torch": lambda t, dy, w, _: backward(t, dy, t.empty(x), w, [True, False, False])}
     to_weight = {"torch": lambda t, dy, x, _: backward(t, dy, x, t.empty(w), [False, True, False])}
-    calls = [
-        ("conv2d", shaped(x, w), how, forward, 1),
-        ("conv2d_backward_input", shaped(dy, w, list(x)), how, to_input, 1),
-        ("conv2d_backward_weight", shaped(dy, x, list(w)), how, to_weight, 2),
+    cases = [
+        Case("conv2d", label, shaped(x, w), how, forward, work),
+        Case("conv2d_backward_input", label, shaped(dy, w, list(x)), how, to_input, work),
+        Case("conv2d_backward_weight", label, shaped(dy, x, list(w)), how, to_weight, work, tolerance=1e-4),
     ]
-    cases = []
-    for name, args, options, peers, images in calls:
-        tolerance = {"tolerance": 1e-4} if images == 2 else {}
-        both = {**peers, "torch channels_last": peers["torch"]}
-        cases.append(Case(name, label, args, options, both, work, **tolerance))
-        if label in CHANNELS_LAST:
-            only = {"torch": peers["torch"]}
-            pixels = in_channels_last(args, images)
-            cases.append(Case(name, f"{label}, channels_last", pixels, options, only, work, **tolerance))
+    for case in cases:
+        case.peers["torch channels_last"] = case.peers["torch"]
+    if label in CHANNELS_LAST:
+        cases += [channels_last(replace(case, peers={"torch": case.peers["torch"]})) for case in cases]
     return cases
 
 
@@ -565,7 +550,9 @@ def normalisations() -> list[Case]:
         ),
         Case("batch_norm_backward", "128x16x32x32", batch, peers={"torch": torch_batch}, tolerance=1e-4),
     ]
-    return [*cases, *(channels_last(case) for case in cases if case.kernel.startswith("batch_norm"))]
+    # NumPy's float32 mean over pixels is one long sum for each channel: it errs by 1.4e-5 where ours errs by 3e-7.
+    last = [replace(channels_last(case), tolerance=1e-4) for case in cases if case.kernel.startswith("batch_norm")]
+    return [*cases, *last]
 
 
 def copies() -> list[Case]:
