@@ -7,7 +7,6 @@ names an element per element. ``Anywhere`` is any other index of NumPy's: masks,
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,11 +21,11 @@ Array = Any  # NumPy arrays; NumPy annotates what indexing returns as Any
 Index = tuple[Any, ...]
 
 
-@dataclass(frozen=True)
 class Basic:
     """Ints, slices, None and Ellipsis."""
 
-    index: Index
+    def __init__(self, index: Index) -> None:
+        self.index = index
 
     def shape(self, x: Array) -> tuple[int, ...]:
         return x[self.index].shape  # type: ignore[no-any-return]
@@ -42,14 +41,14 @@ class Basic:
         write(x[self.index], values)
 
 
-@dataclass(frozen=True)
 class Rows:
     """Entries of ``count`` dimensions from ``axis`` on, merged, at ``places``; they come out in the shape ``to``."""
 
-    axis: int
-    count: int
-    places: Array  # in one dimension, in range
-    to: tuple[int, ...]
+    def __init__(self, axis: int, count: int, places: Array, to: tuple[int, ...]) -> None:
+        self.axis = axis
+        self.count = count
+        self.places = places  # in one dimension, in range
+        self.to = to
 
     def shape(self, x: Array) -> tuple[int, ...]:
         return (*x.shape[: self.axis], *self.to, *x.shape[self.axis + self.count :])
@@ -91,12 +90,12 @@ class Rows:
             write(x, y)
 
 
-@dataclass(frozen=True)
 class Along:
     """Per element of ``index`` the element at that place of ``axis``, at the element's own place elsewhere."""
 
-    axis: int
-    index: Array
+    def __init__(self, axis: int, index: Array) -> None:
+        self.axis = axis
+        self.index = index
 
     def shape(self, x: Array) -> tuple[int, ...]:
         return self.index.shape  # type: ignore[no-any-return]
@@ -135,11 +134,11 @@ class Along:
         return tuple(grid)
 
 
-@dataclass(frozen=True)
 class Mask:
     """Where a bool array over the leading dimensions is True; how many that are is known only by looking."""
 
-    mask: Array
+    def __init__(self, mask: Array) -> None:
+        self.mask = mask
 
     def _wide(self, x: Array) -> Array:
         return self.mask.reshape(self.mask.shape + (1,) * (x.ndim - self.mask.ndim))
@@ -164,11 +163,11 @@ class Mask:
             x[self.mask] = values
 
 
-@dataclass(frozen=True)
 class Anywhere:
     """What NumPy's own indexing does."""
 
-    index: Index
+    def __init__(self, index: Index) -> None:
+        self.index = index
 
     def shape(self, x: Array) -> tuple[int, ...]:
         return x[self.index].shape  # type: ignore[no-any-return]
