@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import chainrule as cr
+from chainrule.formats import format_of
 
 torch = pytest.importorskip("torch")
 
@@ -104,6 +106,35 @@ def test_images_of_one_channel_and_of_one_pixel_keep_their_format() -> None:
         last = x.to(memory_format=cr.channels_last)
         for y in (cr.relu(last), last + last, last * 2, last.clone(), cr.rand_like(last)):
             assert y.stride() == last.stride()
+
+
+def test_a_format_is_what_torch_takes_the_strides_for() -> None:
+    from torch._prims_common import suggest_memory_format
+
+    for shape in itertools.product((1, 2), (1, 3), (1, 4), (1, 5)):
+        for order in itertools.permutations(range(4)):
+            dense = np.zeros([shape[d] for d in order], np.float32).transpose(np.argsort(order))
+            for view in (dense, dense[:1], dense[:, :1], dense[:, :, ::2], dense[..., 1:], dense[:, ::-1]):
+                strides = tuple(s // view.itemsize for s in view.strides)
+                if min(strides) < 0:
+                    assert format_of(view) is cr.contiguous_format
+                    continue
+                last = suggest_memory_format(torch.empty_strided(view.shape, strides)) is torch.channels_last
+                if len(view) == 1:  # the stride to another image says nothing here
+                    far = torch.empty_strided(view.shape, (1000, *strides[1:]))
+                    last = suggest_memory_format(far) is torch.channels_last
+                assert (format_of(view) is cr.channels_last) == last, (view.shape, strides)
+
+
+def test_one_image_of_a_batch_keeps_its_format() -> None:
+    x = cr.tensor(IMAGES).to(memory_format=cr.channels_last)[1].unsqueeze(0).requires_grad_()
+    y = cr.nn.functional.max_pool2d(x, 2)
+    y.sum().backward()
+    assert x.grad is not None
+    for t in (x, y, x.grad, cr.nn.functional.conv2d(x, cr.ones(4, 3, 1, 1)), cr.cat([x, x])):
+        assert format_of(t._array) is cr.channels_last
+        assert t.is_contiguous(memory_format=cr.channels_last)
+    assert x.to(memory_format=cr.channels_last) is x
 
 
 def test_masked_fill_keeps_the_format_of_its_input() -> None:  # torch's result is contiguous

@@ -24,7 +24,7 @@ std::string str(const Shape& shape) {
 std::string describe(py::handle x) {
   if (!py::isinstance<py::array>(x)) return "a " + std::string(py::str(py::type::of(x).attr("__name__")));
   const auto a = py::reinterpret_borrow<py::array>(x);
-  return "a " + std::string(py::str(a.dtype())) + " array of shape " + str(Shape(a.shape(), a.shape() + a.ndim()));
+  return "a " + std::string(py::str(a.dtype())) + " array of shape " + str(shape_of(a));
 }
 
 Shape sizes(const char* op, const char* arg, py::handle x) {
@@ -77,20 +77,26 @@ py::array as_array(const char* op, const char* arg, py::handle x) {
 }
 
 template <class T>
-bool usable(const py::array& a) {
-  const int need = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
-  const char order = a.dtype().byteorder();
-  return (a.flags() & need) == need && (order == '=' || order == '|');
-}
-
-template <class T>
 void want_dtype(const char* op, const char* arg, const py::array& a) {
-  const py::dtype want = py::dtype::of<T>(), got = a.dtype();
-  if (got.kind() != want.kind() || got.itemsize() != want.itemsize())
-    refuse_type(op, arg, describe(a), std::string("dtype ") + kName<T>);
+  if (!has_dtype<T>(a)) refuse_type(op, arg, describe(a), std::string("dtype ") + kName<T>);
 }
 
 }  // namespace
+
+bool is_native(const py::array& a) {
+  const char order = a.dtype().byteorder();
+  return order == '=' || order == '|';
+}
+bool aligned_native(const py::array& a) {
+  return (a.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) && is_native(a);
+}
+bool usable(const py::array& a) { return (a.flags() & py::array::c_style) && aligned_native(a); }
+
+template <class T>
+bool has_dtype(const py::array& a) {
+  const py::dtype want = py::dtype::of<T>(), got = a.dtype();
+  return got.kind() == want.kind() && got.itemsize() == want.itemsize();
+}
 
 bool is_float32(const char* op, const char* arg, py::handle x) {
   const py::dtype d = as_array(op, arg, x).dtype();
@@ -135,8 +141,7 @@ Input<T> input(const char* op, const char* arg, py::handle x, int ndim) {
   py::array a = as_array(op, arg, x);
   want_dtype<T>(op, arg, a);
   if (ndim >= 0 && a.ndim() != ndim) refuse(op, arg, describe(a), std::to_string(ndim) + " dimensions");
-  if (!usable<T>(a)) a = contiguous(op, a);
-  return {a, static_cast<const T*>(a.data()), i64(a.size()), int(a.ndim())};
+  return input_of<T>(usable(a) ? a : contiguous(op, a));
 }
 
 template <class T>
@@ -151,7 +156,7 @@ InOut<T> inout(const char* op, const char* arg, py::handle x) {
   py::array a = as_array(op, arg, x);
   want_dtype<T>(op, arg, a);
   if (!a.writeable()) refuse(op, arg, describe(a) + ", read-only", "a writeable array");
-  if (!usable<T>(a))
+  if (!usable(a))
     refuse(op, arg, describe(a) + ", strided, misaligned or byte-swapped",
            "a C-contiguous, aligned array of native byte order");
   return {a, static_cast<T*>(a.mutable_data()), i64(a.size())};
@@ -179,6 +184,7 @@ Scratch<T>::~Scratch() {
 }
 
 #define INSTANCE(T)                                                               \
+  template bool has_dtype<T>(const py::array&);                                   \
   template Input<T> input<T>(const char*, const char*, py::handle, int);          \
   template Input<T> input<T>(const char*, const char*, py::handle, const Shape&); \
   template InOut<T> inout<T>(const char*, const char*, py::handle);               \

@@ -24,11 +24,24 @@ using Shape = std::vector<i64>;
 std::string str(const Shape& shape);  // "(2, 3)"
 std::string describe(py::handle x);   // "float32 array of shape (2, 3)", "int", ...
 
+inline Shape shape_of(const py::array& a) { return Shape(a.shape(), a.shape() + a.ndim()); }
+
 // A tuple of sizes: Python or NumPy integers, no floats. Their range is checked by what allocates.
 Shape sizes(const char* op, const char* arg, py::handle x);
 
 // Product of the sizes; refuses one that overflows or exceeds what memory can hold.
 i64 checked_size(const char* op, const Shape& shape, i64 item = 8);
+
+// What a kernel asks of memory that it reads as it lies.
+bool is_native(const py::array& a);       // of native byte order
+bool aligned_native(const py::array& a);  // and aligned
+bool usable(const py::array& a);          // and C-contiguous
+template <class T>
+bool has_dtype(const py::array& a);  // in either byte order
+template <class T>
+bool readable(const py::array& a) {
+  return has_dtype<T>(a) && aligned_native(a);
+}
 
 // An input: C-contiguous, aligned, native T. A view that isn't gets copied; another dtype is refused.
 template <class T>
@@ -40,6 +53,12 @@ struct Input {
   i64 shape(int axis) const { return i64(array.shape(axis < 0 ? axis + ndim : axis)); }
   Shape shape() const { return Shape(array.shape(), array.shape() + ndim); }
 };
+
+// Of an array that is readable<T>() and lies as the kernel expects.
+template <class T>
+Input<T> input_of(const py::array& a) {
+  return {a, static_cast<const T*>(a.data()), i64(a.size()), int(a.ndim())};
+}
 
 // ndim < 0 accepts any rank.
 template <class T>

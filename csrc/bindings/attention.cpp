@@ -20,9 +20,8 @@ struct Heads {
 };
 
 template <class T>
-bool readable(const py::array& a) {
-  const char order = a.dtype().byteorder();
-  if (!(a.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) || (order != '=' && order != '|')) return false;
+bool readable_by_rows(const py::array& a) {
+  if (a.ndim() != 4 || !readable<T>(a)) return false;
   for (int i = 0; i < 3; i++)
     if (a.strides(i) % i64(sizeof(T))) return false;
   return a.shape(3) <= 1 || a.strides(3) == i64(sizeof(T));
@@ -35,11 +34,9 @@ HeadStrides strides_of(const py::array& a) {
 
 template <class T>
 Heads<T> heads(const char* op, const char* arg, py::handle x) {
-  const bool fits = py::isinstance<py::array>(x) && py::reinterpret_borrow<py::array>(x).ndim() == 4 &&
-                    py::reinterpret_borrow<py::array>(x).dtype().is(py::dtype::of<T>());
-  py::array a = fits ? py::reinterpret_borrow<py::array>(x) : input<T>(op, arg, x, 4).array;
-  if (!readable<T>(a)) a = input<T>(op, arg, a).array;
-  return {a, static_cast<const T*>(a.data()), strides_of(a), Shape(a.shape(), a.shape() + 4)};
+  const bool fits = py::isinstance<py::array>(x) && readable_by_rows<T>(py::reinterpret_borrow<py::array>(x));
+  const py::array a = fits ? py::reinterpret_borrow<py::array>(x) : input<T>(op, arg, x, 4).array;
+  return {a, static_cast<const T*>(a.data()), strides_of(a), shape_of(a)};
 }
 
 // ... of a shape that query's, or key's, implies; -1 is any size.

@@ -28,11 +28,9 @@ View view(const char* op, const char* arg, py::handle x) {
     return {a, a.data(), 0};
   }
   auto a = py::reinterpret_borrow<py::array>(x);
-  const char order = a.dtype().byteorder();
-  bool readable = a.dtype().kind() == py::dtype::of<T>().kind() && a.itemsize() == i64(sizeof(T)) &&
-                  (order == '=' || order == '|') && (a.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_);
-  for (int d = 0; d < a.ndim(); d++) readable = readable && a.strides(d) % i64(sizeof(T)) == 0;
-  if (!readable) a = input<T>(op, arg, x).array;
+  bool whole = readable<T>(a);
+  for (int d = 0; d < a.ndim(); d++) whole = whole && a.strides(d) % i64(sizeof(T)) == 0;
+  if (!whole) a = input<T>(op, arg, x).array;
   return {a, a.data(), int(a.ndim())};
 }
 
@@ -40,9 +38,7 @@ namespace {
 
 [[noreturn]] void refuse_shapes(const char* op, std::initializer_list<Operand> operands) {
   std::string all;
-  for (const Operand& o : operands)
-    all += (all.empty() ? "" : ", ") + str(Shape(o.view.array.shape(), o.view.array.shape() + o.view.ndim)) + " of " +
-           o.arg;
+  for (const Operand& o : operands) all += (all.empty() ? "" : ", ") + str(shape_of(o.view.array)) + " of " + o.arg;
   refuse(op, "the shapes " + all + " don't broadcast");
 }
 

@@ -10,11 +10,6 @@
 namespace chainrule {
 namespace {
 
-bool is_native(const py::array& a) {
-  const char order = a.dtype().byteorder();
-  return order == '=' || order == '|';
-}
-
 // An axis of a copy: how many, and the bytes between two of them in y and in x.
 struct Axis {
   i64 size, y, x;
@@ -58,8 +53,7 @@ Plan plan(const char* op, py::array& y, const py::array* x) {
   for (const Axis& a : axes) {
     int d = s.dims - 1;
     if (d < 0 || s.stride[0][d] != a.size * a.y || s.stride[1][d] != a.size * a.x) {
-      if (s.dims == kMaxDims)
-        refuse(op, "a view of shape " + str(Shape(y.shape(), y.shape() + ndim)) + " needs more than 16 dimensions");
+      if (s.dims == kMaxDims) refuse(op, "a view of shape " + str(shape_of(y)) + " needs more than 16 dimensions");
       s.shape[d = s.dims++] = 1;
     }
     s.shape[d] *= a.size;
@@ -108,8 +102,7 @@ py::array copy(py::handle from, py::handle out) {
   const int extra = int(y.ndim() - x.ndim());
   bool fits = extra >= 0;
   for (int d = 0; fits && d < x.ndim(); d++) fits = x.shape(d) == 1 || x.shape(d) == y.shape(d + extra);
-  if (!fits)
-    refuse(op, "x", describe(x), "a shape that broadcasts to out's " + str(Shape(y.shape(), y.shape() + y.ndim())));
+  if (!fits) refuse(op, "x", describe(x), "a shape that broadcasts to out's " + str(shape_of(y)));
   if (!is_native(x) || may_overlap(x, y)) x = contiguous(op, x);
   launch_copy(op, y, x);
   return y;
@@ -158,8 +151,7 @@ py::array numeric(const char* op, const char* arg, py::handle x) {
 
 py::array movable(const char* op, const char* arg, py::handle x) {
   const py::array a = numeric(op, arg, x);
-  const int need = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
-  return (a.flags() & need) == need && is_native(a) ? a : contiguous(op, a);
+  return usable(a) ? a : contiguous(op, a);
 }
 
 bool may_overlap(const py::array& a, const py::array& b) {
@@ -174,7 +166,7 @@ py::array contiguous(const char* op, const py::array& x) {
     static const py::handle array = py::object(py::module_::import("numpy").attr("array")).release();
     return py::array(array(x, x.dtype().attr("newbyteorder")("="), py::arg("order") = "C"));
   }
-  py::array y = empty(op, x.dtype(), Shape(x.shape(), x.shape() + x.ndim()));
+  py::array y = empty(op, x.dtype(), shape_of(x));
   launch_copy(op, y, x);
   return y;
 }

@@ -48,11 +48,10 @@ void accumulate(py::handle y_in, py::handle x_in) {
     using T = decltype(zero);
     py::array y = py::reinterpret_borrow<py::array>(y_in);
     if (!y.writeable()) refuse(op, "y", describe(y) + ", read-only", "a writeable array");
-    if (y.dtype().byteorder() == '>') refuse(op, "y", describe(y), "native byte order");
+    if (!is_native(y)) refuse(op, "y", describe(y), "native byte order");
     const View to = view<T>(op, "y", y_in), x = view<T>(op, "x", x_in);
     const Broadcast both = broadcast(op, {{"y", to}, {"x", x}});
-    if (both.shape != Shape(y.shape(), y.shape() + y.ndim()))
-      refuse(op, "x", describe(x_in), "a shape that broadcasts to y's");
+    if (both.shape != shape_of(y)) refuse(op, "x", describe(x_in), "a shape that broadcasts to y's");
     // A view whose elements don't lie together gets the sum by a copy.
     const bool direct =
         to.data == y.data() && (both.strides.empty() ? bool(y.flags() & py::array::c_style) : lies_in(y, both.strides));

@@ -5,8 +5,10 @@
 
 namespace chainrule {
 
-// Judged by the strides as they are written, so that images of one channel or one pixel keep their format. The stride
-// of the batch isn't looked at where there is one image. channels_first for everything that isn't channels_last.
+// channels_last where the strides, as they are written, ascend from the channels over columns and rows to the images
+// (PyTorch's rule, but for the stride of the batch, which isn't looked at where there is one image). So images of one
+// channel or one pixel have a format too, and so have views that leave out some pixels. channels_first: everything
+// else.
 Format format_of(const py::array& x);
 
 // An input of four dimensions in the format that it has, or in the given one: what lies otherwise is copied, a view

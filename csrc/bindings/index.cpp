@@ -22,8 +22,6 @@ int axis_of(const char* op, py::handle axis, int ndim) {
   return axis_index(op, "axis", axis, ndim);
 }
 
-Shape shape_of(const py::array& a) { return Shape(a.shape(), a.shape() + a.ndim()); }
-
 // Nanoseconds of a pass over so many elements whose places are looked up.
 double looked_up(i64 elements, i64 item) {
   return bytes(2.0 * double(item) * double(elements)) + 0.5 * double(elements);
@@ -80,8 +78,7 @@ Write write(const char* op, py::handle out, py::handle index, py::handle from, p
   Write w = {
       py::reinterpret_borrow<py::array>(out), movable(op, "source", from), indices(op, "index", index), {}, 0, dtype};
   if (!w.y.writeable()) refuse(op, "y", describe(w.y) + ", read-only", "a writeable array");
-  if (w.y.dtype().byteorder() == '>' || !(w.y.flags() & py::array::c_style) ||
-      !(w.y.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_))
+  if (!usable(w.y))
     refuse(op, "y", describe(w.y) + ", strided, misaligned or byte-swapped",
            "a C-contiguous, aligned array of native byte order");
   Shape want = shape_of(w.y);

@@ -3,8 +3,6 @@
 namespace chainrule {
 namespace {
 
-Shape shape_of(const py::array& x) { return Shape(x.shape(), x.shape() + x.ndim()); }
-
 // Whether the strides are those of C order, as they are written.
 bool is_plain(const py::array& x) {
   i64 step = i64(x.itemsize());
@@ -13,18 +11,6 @@ bool is_plain(const py::array& x) {
     if (x.shape(d) > 1) step *= i64(x.shape(d));
   }
   return true;
-}
-
-bool readable(const py::array& a, const py::dtype& want) {
-  const py::dtype got = a.dtype();
-  const char order = got.byteorder();
-  return (a.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) && (order == '=' || order == '|') &&
-         got.kind() == want.kind() && got.itemsize() == want.itemsize();
-}
-
-template <class T>
-Input<T> as_input(const py::array& a) {
-  return {a, static_cast<const T*>(a.data()), i64(a.size()), int(a.ndim())};
 }
 
 }  // namespace
@@ -44,9 +30,9 @@ template <class T>
 Input<T> dense(const char* op, const char* arg, py::handle x) {
   if (py::isinstance<py::array>(x)) {
     const auto a = py::reinterpret_borrow<py::array>(x);
-    if (!(a.flags() & py::array::c_style) && readable(a, py::dtype::of<T>())) {
+    if (!(a.flags() & py::array::c_style) && readable<T>(a)) {
       const Shape strides = dense_strides(a);
-      return as_input<T>(lies_in(a, strides) ? a : laid_out(op, a, strides));
+      return input_of<T>(lies_in(a, strides) ? a : laid_out(op, a, strides));
     }
   }
   return input<T>(op, arg, x);
@@ -59,7 +45,7 @@ Input<T> dense(const char* op, const char* arg, py::handle x, const py::array& l
   if (in.shape() != shape_of(like)) refuse(op, arg, describe(x), "shape " + str(shape_of(like)));
   if (plain) return in;
   const Shape strides = dense_strides(like);
-  return lies_in(in.array, strides) ? in : as_input<T>(laid_out(op, in.array, strides));
+  return lies_in(in.array, strides) ? in : input_of<T>(laid_out(op, in.array, strides));
 }
 
 void want_shape_of(const char* op, const char* arg, const py::array& x, py::handle like) {
@@ -80,9 +66,7 @@ py::array empty_like(const char* op, const py::array& like) {
 }
 
 py::array laid_out(const char* op, const py::array& x, const Shape& strides) {
-  const char order = x.dtype().byteorder();
-  const bool native = order == '=' || order == '|';
-  const py::array from = native ? x : contiguous(op, x);
+  const py::array from = is_native(x) ? x : contiguous(op, x);
   py::array y = fresh_array(from.dtype(), shape_of(x), strides);
   launch_copy(op, y, from);
   return y;

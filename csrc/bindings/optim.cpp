@@ -118,8 +118,7 @@ class Lists {
       }
       const auto a = py::reinterpret_borrow<py::array>(item);
       if (a.ndim() != leader.ndim() || !std::equal(a.shape(), a.shape() + a.ndim(), leader.shape()))
-        refuse(op_, at(arg, i).c_str(), describe(item),
-               "the shape of " + at(first_, i) + ", " + str(Shape(leader.shape(), leader.shape() + leader.ndim())));
+        refuse(op_, at(arg, i).c_str(), describe(item), "the shape of " + at(first_, i) + ", " + str(shape_of(leader)));
       hold(data, size * i64(sizeof(T)), written);
       pointers.push_back(data);
     }
@@ -135,7 +134,7 @@ class Lists {
   Input<T> in_order(const char* name, py::handle x, const py::array& leader, bool written) {
     const Input<T> own = dense<T>(op_, name, x);
     if (written && (own.array.ptr() != x.ptr() || !own.array.writeable())) inout<T>(op_, name, x);  // refuses it
-    if (own.shape() != Shape(leader.shape(), leader.shape() + leader.ndim())) return own;  // refused by the caller
+    if (own.shape() != shape_of(leader)) return own;  // refused by the caller
     const Input<T> in = dense<T>(op_, name, own.array, leader);
     if (in.array.ptr() == x.ptr()) return in;
     hold(own.data, own.size * i64(sizeof(T)), written);

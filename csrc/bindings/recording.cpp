@@ -224,7 +224,7 @@ class RecordedStep {
   }
   static py::array copy_of(const py::array& a) {
     const Recording::Kept kept;
-    py::array made = fresh_array(a.dtype(), Shape(a.shape(), a.shape() + a.ndim()), dense_strides(a));
+    py::array made = fresh_array(a.dtype(), shape_of(a), dense_strides(a));
     py::array plain(a.dtype(), std::vector<py::ssize_t>(a.shape(), a.shape() + a.ndim()),
                     std::vector<py::ssize_t>(made.strides(), made.strides() + made.ndim()), made.data(), made);
     static const py::handle copyto = py::object(py::module_::import("numpy").attr("copyto")).release();

@@ -170,9 +170,8 @@ py::object Result::make() const {
     case kTensor: {
       const Shape strides = dense_strides(array_);
       const bool whole = lies_in(array_, strides);
-      py::array copy = whole
-                           ? fresh_array(array_.dtype(), Shape(array_.shape(), array_.shape() + array_.ndim()), strides)
-                           : laid_out("compile", array_, strides);
+      py::array copy =
+          whole ? fresh_array(array_.dtype(), shape_of(array_), strides) : laid_out("compile", array_, strides);
       if (whole) std::memcpy(copy.mutable_data(), array_.data(), size_t(array_.nbytes()));
       auto* type = reinterpret_cast<PyTypeObject*>(type_.ptr());
       static const py::handle none = py::tuple(0).release();

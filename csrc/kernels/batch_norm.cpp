@@ -1,9 +1,12 @@
 // Batch norm of x (batch, channels, space): each channel is normalised over the m = batch * space others. mean and rstd
 // = 1 / sqrt(var + eps) are saved; h = (x - mean) rstd; weight and bias may be null (1 and 0).
-//   y = h weight + bias. Training also moves the running statistics: r = (1 - momentum) r + momentum (mean; var m / (m
-//   -
-//     1)). Else they are used as they are.
-//   dx = weight rstd (dy - Σ dy / m - h Σ dy h / m), in evaluation weight rstd dy;   dweight = Σ dy h;   dbias = Σ dy
+//   y = h weight + bias
+//   training: mean and var are the batch's, and the running ones move towards mean and v = var m / (m - 1):
+//             running_mean = (1 - momentum) running_mean + momentum mean, running_var likewise with v
+//             dx = weight rstd (dy - Σ dy / m - h Σ dy h / m)
+//   else:     mean and var are the running ones
+//             dx = weight rstd dy
+//   dweight = Σ dy h;   dbias = Σ dy
 // dx, dweight, dbias may be null where they aren't wanted. With space = 1, x is a matrix: of samples, or of the pixels
 // of channels_last images.
 #include "kernels.h"
@@ -18,11 +21,6 @@ constexpr i64 kTaskElements = 8192;
 constexpr i64 kBlockRows = 128, kTaskRows = 1024, kSumRows = 16;
 template <class T>
 constexpr i64 kStrip = 4 * vec<T>::size;  // columns of a task
-
-template <class T, class L>
-CHAINRULE_INLINE vec<T> or_value(const T* p, i64 i, L lanes, T value) {
-  return p ? load(p + i, lanes) : vec<T>(value);
-}
 
 CHAINRULE_INLINE i64 per_task(i64 n) { return at_least<i64>(1, kTaskElements / at_least<i64>(1, n)); }
 

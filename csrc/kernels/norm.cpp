@@ -18,11 +18,6 @@ CHAINRULE_INLINE vec<T> reciprocal_root(vec<T> variance, T eps) {
   return vec<T>(T(1)) / sqrt(variance + eps);
 }
 
-template <class T, class L>
-CHAINRULE_INLINE vec<T> or_value(const T* p, i64 i, L lanes, T value) {
-  return p ? load(p + i, lanes) : vec<T>(value);
-}
-
 CHAINRULE_INLINE i64 rows_per_task(i64 n) { return at_least<i64>(1, kTaskElements / at_least<i64>(1, n)); }
 
 template <class T>

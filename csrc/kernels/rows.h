@@ -22,6 +22,12 @@ CHAINRULE_INLINE vec<T> keep(vec<T> v, Whole, T) {
   return v;
 }
 
+// A parameter that may be left out: p's elements, or one value where p is null.
+template <class T, class L>
+CHAINRULE_INLINE vec<T> or_value(const T* p, i64 i, L lanes, T value) {
+  return p ? load(p + i, lanes) : vec<T>(value);
+}
+
 template <class T>
 struct Add {
   static constexpr T identity = 0;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -224,13 +225,18 @@ def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_gra
     return _made(np.asarray(s, _dtype(dtype)), requires_grad)
 
 
+def _tensor(op: str, input: Any) -> Tensor:
+    if not isinstance(input, Tensor):
+        raise TypeError(f"{op}: argument 'input' is a {type(input).__name__}, want a Tensor")
+    return input
+
+
 def _like(op: str, input: Tensor, dtype: Any, device: Any, memory_format: Any) -> Array:
     """Whatever the memory holds: in the shape of input, and lying as it does unless another format is wanted."""
     check_device(op, device)
-    if not isinstance(input, Tensor):
-        raise TypeError(f"{op}: argument 'input' is a {type(input).__name__}, want a Tensor")
-    wanted = formats.checked(op, memory_format, input._array.ndim)
-    return formats.empty_like(input._array, input._array.dtype if dtype is None else as_dtype(dtype), wanted)
+    array = _tensor(op, input)._array
+    wanted = formats.checked(op, memory_format, array.ndim)
+    return formats.empty_like(array, array.dtype if dtype is None else as_dtype(dtype), wanted)
 
 
 def zeros_like(
@@ -411,14 +417,23 @@ def randperm(n: int, *, generator: Generator | None = None, dtype: Any = None, d
     return wrap(array.astype(int64 if dtype is None else as_dtype(dtype), copy=False))
 
 
-def _drawn_like(op: str, input: Tensor, memory_format: Any, draw: Callable[[tuple[int, ...]], Tensor]) -> Tensor:
-    """``draw(shape)`` in the shape and format of input: the numbers follow each other in memory."""
-    if not isinstance(input, Tensor):
-        raise TypeError(f"{op}: argument 'input' is a {type(input).__name__}, want a Tensor")
-    array = input._array
+def _drawn_like(
+    op: str,
+    input: Tensor,
+    draw: Callable[..., Tensor],
+    dtype: Any,
+    device: Any,
+    memory_format: Any,
+    requires_grad: builtins.bool = False,
+) -> Tensor:
+    """``draw(shape, dtype=dtype)``, by default in the dtype and format of input: the numbers follow each other in
+    memory."""
+    check_device(op, device)
+    array = _tensor(op, input)._array
     wanted = formats.checked(op, memory_format, array.ndim)
     order = formats.order_of(array if wanted is formats.preserve_format else formats.empty(array.shape, "?", wanted))
-    return wrap(formats.in_order(order, array.shape, lambda shape: draw(shape)._array))
+    dtype = array.dtype if dtype is None else dtype
+    return _made(formats.in_order(order, array.shape, lambda shape: draw(shape, dtype=dtype)._array), requires_grad)
 
 
 def rand_like(
@@ -430,9 +445,7 @@ def rand_like(
     memory_format: Any = formats.preserve_format,
 ) -> Tensor:
     """Uniform in [0, 1), in the shape, dtype and memory format of input."""
-    wanted = input.dtype if dtype is None else dtype
-    drawn = _drawn_like("rand_like", input, memory_format, lambda shape: rand(shape, dtype=wanted, device=device))
-    return _made(drawn._array, requires_grad)
+    return _drawn_like("rand_like", input, rand, dtype, device, memory_format, requires_grad)
 
 
 def randn_like(
@@ -444,16 +457,11 @@ def randn_like(
     memory_format: Any = formats.preserve_format,
 ) -> Tensor:
     """Standard normal, in the shape, dtype and memory format of input."""
-    wanted = input.dtype if dtype is None else dtype
-    drawn = _drawn_like("randn_like", input, memory_format, lambda shape: randn(shape, dtype=wanted, device=device))
-    return _made(drawn._array, requires_grad)
+    return _drawn_like("randn_like", input, randn, dtype, device, memory_format, requires_grad)
 
 
 def randint_like(
     input: Tensor, *args: Any, dtype: Any = None, device: Any = None, memory_format: Any = formats.preserve_format
 ) -> Tensor:
     """``randint_like(input, high)`` or ``(input, low, high)``, in the shape, dtype and memory format of input."""
-    wanted = input.dtype if dtype is None else dtype
-    return _drawn_like(
-        "randint_like", input, memory_format, lambda shape: randint(*args, shape, dtype=wanted, device=device)
-    )
+    return _drawn_like("randint_like", input, functools.partial(randint, *args), dtype, device, memory_format)

@@ -92,18 +92,11 @@ def is_contiguous(array: Array, wanted: memory_format) -> bool:
 
 
 def format_of(array: Array) -> memory_format:
-    """channels_last where the strides, as they are written, put the channels inside of the pixels.
+    """channels_last where the strides, as they are written, put the channels inside of the pixels: the kernels' rule.
 
     So images of one channel or one pixel have a format too, and so have views that leave out some pixels.
     """
-    if array.ndim != 4 or 0 in array.shape or array.strides[1] == 0:
-        return contiguous_format
-    least = 0
-    for d in (1, 3, 2, 0):
-        if array.strides[d] < least or (d == 0 and array.strides[1] == least):  # of 1 x 1 x 1 strides say nothing
-            return contiguous_format
-        least = array.strides[d] * array.shape[d]
-    return channels_last
+    return channels_last if _core.is_channels_last(array) else contiguous_format
 
 
 Order = tuple[int, ...]

@@ -1,4 +1,7 @@
-"""Convolutions of NCHW images, and their gradients.
+"""Convolutions of images (batch, channels, height, width), and their gradients.
+
+Images may lie in either memory format, contiguous (NCHW) or channels_last (NHWC): docs/memory-formats.md. y has the
+format of x, dx that of dy; weights and their gradients are contiguous. All arrays have one dtype, float32 or float64.
 
 ``stride``, ``padding`` (zeros on every side) and ``dilation`` are ints or pairs (height, width). The weight is
 (cout, cin / groups, kh, kw); an axis of n elements gives
@@ -49,7 +52,10 @@ def conv2d_backward_input(
     dilation: Size = 1,
     groups: int = 1,
 ) -> Array:
-    """Gradient of :func:`conv2d` with respect to x, of shape ``input_shape``: dy spread back through the weight."""
+    """Gradient of :func:`conv2d` with respect to x: dy (batch, cout, oh, ow) spread back through the weight.
+
+    Of shape ``input_shape``, in the memory format of dy.
+    """
     return _core.conv2d_backward_input(dy, weight, input_shape, stride, padding, dilation, groups)
 
 
@@ -62,10 +68,13 @@ def conv2d_backward_weight(
     dilation: Size = 1,
     groups: int = 1,
 ) -> Array:
-    """Gradient of :func:`conv2d` with respect to the weight, of shape ``weight_shape``: dy times x at every tap."""
+    """Gradient of :func:`conv2d` with respect to the weight: dy times x at every tap.
+
+    Of shape ``weight_shape``, contiguous. dy is copied where it doesn't lie as x does.
+    """
     return _core.conv2d_backward_weight(dy, x, weight_shape, stride, padding, dilation, groups)
 
 
 def conv2d_backward_bias(dy: Array) -> Array:
-    """Gradient of :func:`conv2d` with respect to the bias: dy's sum over batch, height and width, per channel."""
+    """Gradient of :func:`conv2d` with respect to the bias, (cout,): dy's sum over batch, height and width."""
     return _core.conv2d_backward_bias(dy)

@@ -1,4 +1,8 @@
-"""Normalisation of rows and of channels."""
+"""Normalisation of rows and of channels.
+
+All arrays have one dtype, float32 or float64. All raise TypeError for another one and ValueError for shapes or options
+that don't fit, naming the argument.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ def layer_norm(
 ) -> tuple[Array, Array, Array]:
     """(x - mean) rstd weight + bias over the last ``axes`` axes; rstd = 1 / sqrt(var + eps), var of correction 0.
 
-    weight and bias have the shape of those axes. Returns y, mean and rstd (of the other axes' shape).
+    weight and bias have the shape of those axes. Returns y, mean and rstd (of the other axes' shape), all contiguous.
     """
     return _core.layer_norm(x, weight, bias, eps, axes)
 
@@ -47,11 +51,12 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> tuple[Array, Array, Array]:
-    """(x - mean) rstd weight + bias for each channel of x (batch, channels, ...).
+    """(x - mean) rstd weight + bias for each channel of x (batch, channels, ...); the parameters are (channels,).
 
     Training uses the batch's own mean and variance (correction 0), and moves ``running_mean`` and ``running_var``
     (correction 1) towards them by ``momentum``, in place; else those two are used. Returns y, and mean and rstd
-    (channels,).
+    (channels,). Images, x of four dimensions, may lie in either memory format, which y then has too; its choice changes
+    the order of sums (docs/numerics.md).
     ValueError for a channel of fewer than two values in training.
     """
     return _core.batch_norm(x, weight, bias, running_mean, running_var, training, momentum, eps)
@@ -66,5 +71,8 @@ def batch_norm_backward(
     training: bool = True,
     needs: tuple[bool, bool, bool] = (True, True, True),
 ) -> Grads:
-    """dx, dweight and dbias of :func:`batch_norm`; None for those that ``needs`` leaves out."""
+    """dx, dweight and dbias of :func:`batch_norm`; None for those that ``needs`` leaves out.
+
+    dx of images has the memory format of x; dy is copied where it doesn't lie so.
+    """
     return _core.batch_norm_backward(dy, x, mean, rstd, weight, training, needs)

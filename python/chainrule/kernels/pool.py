@@ -5,6 +5,9 @@ window) and ``dilation`` are ints or pairs (height, width). An axis of n element
 ``floor((n + 2 padding - dilation (kernel - 1) - 1) / stride) + 1`` outputs; with ``ceil_mode`` ceil instead of floor,
 without a last window that would start in the padding at the end.
 
+Images may lie in either memory format, contiguous or channels_last (docs/memory-formats.md): y and the indices have that of
+x, dx has that of dy, an array in the other format is copied. x and dy are float32 or float64, indices int64.
+
 All raise TypeError for a wrong dtype and ValueError for a wrong rank, shape or window, naming the argument.
 """
 
@@ -39,7 +42,8 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = True,
 ) -> tuple[Array, Array | None]:
-    """The largest element of each window, and its int64 position, flat in its plane (None unless ``return_indices``).
+    """The largest element of each window, and its int64 position in its plane, row * width + column, in either memory
+    format (None unless ``return_indices``).
 
     The first of equal elements is taken; a NaN is larger than any number, the last one counts. Padding is never taken.
     A window without elements (only a dilated one can be) gives -inf and -1.

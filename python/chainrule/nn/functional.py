@@ -65,7 +65,7 @@ def conv2d(
     dilation: Size = 1,
     groups: int = 1,
 ) -> Tensor:
-    """2-D convolution of (N, C, H, W) or (C, H, W) with weight (out, C / groups, kH, kW)."""
+    """2-D convolution of (N, C, H, W) or (C, H, W), in either memory format, with weight (out, C / groups, kH, kW)."""
     return ops.conv2d(input, weight, bias, stride, padding, dilation, groups)
 
 
@@ -101,7 +101,10 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """The largest value of each window; with ``return_indices`` also its index in the (H, W) plane."""
+    """The largest value of each window of (N, C, H, W) or (C, H, W), in either memory format.
+
+    With ``return_indices`` also its index in the (H, W) plane, row * W + column.
+    """
     return ops.max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
@@ -114,12 +117,13 @@ def avg_pool2d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Tensor:
-    """The mean of each window."""
+    """The mean of each window of (N, C, H, W) or (C, H, W), in either memory format."""
     return ops.avg_pool2d(input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
 def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int | None] | None) -> Tensor:
-    """Means over windows chosen so that the output has ``output_size``; None keeps that side."""
+    """Means over windows of (N, C, H, W) or (C, H, W), in either memory format, chosen so that the output has
+    ``output_size``; None keeps that side."""
     return ops.adaptive_avg_pool2d(input, output_size)
 
 
@@ -250,7 +254,7 @@ def batch_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     """Normalises each channel (dimension 1), in training by the batch's own mean and variance, which the running
-    ones then move towards by ``momentum``."""
+    ones then move towards by ``momentum``. Images (N, C, H, W) keep their memory format."""
     if training and input.ndim >= 2 and input.shape[1] > 0 and input.numel() == input.shape[1]:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {tuple(input.shape)}")
     return ops.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)

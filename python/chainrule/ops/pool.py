@@ -1,4 +1,4 @@
-"""Pooling."""
+"""Pooling. Results have the memory format of the images that they are made of."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ class BatchNorm1d(_BatchNorm):
 
 
 class BatchNorm2d(_BatchNorm):
-    """Batch normalisation of (N, C, H, W)."""
+    """Batch normalisation of (N, C, H, W), in either memory format, which the output has too."""
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim != 4:

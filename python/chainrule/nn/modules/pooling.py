@@ -1,4 +1,4 @@
-"""Pooling layers."""
+"""Pooling layers of images (N, C, H, W) or (C, H, W), whose memory format the output has too."""
 
 from __future__ import annotations
 
