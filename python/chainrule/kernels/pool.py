@@ -5,8 +5,9 @@ window) and ``dilation`` are ints or pairs (height, width). An axis of n element
 ``floor((n + 2 padding - dilation (kernel - 1) - 1) / stride) + 1`` outputs; with ``ceil_mode`` ceil instead of floor,
 without a last window that would start in the padding at the end.
 
-Images may lie in either memory format, contiguous or channels_last (docs/memory-formats.md): y and the indices have that of
-x, dx has that of dy, an array in the other format is copied. x and dy are float32 or float64, indices int64.
+Images may lie in either memory format, contiguous or channels_last (docs/memory-formats.md): y and the indices have
+that of x, dx has that of dy; indices that lie otherwise than x or dy are copied. x and dy are float32 or float64,
+indices int64.
 
 All raise TypeError for a wrong dtype and ValueError for a wrong rank, shape or window, naming the argument.
 """

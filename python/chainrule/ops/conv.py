@@ -112,8 +112,8 @@ def conv2d(
 ) -> Tensor:
     """Slides ``weight`` (cout, cin / groups, kh, kw) over images (batch, cin, h, w), or one image (cin, h, w).
 
-    ``padding`` is a number of zeros on every side, ``"valid"`` (none) or ``"same"`` (as many outputs as inputs). The result
-    has the memory format of ``input``.
+    ``padding`` is a number of zeros on every side, ``"valid"`` (none) or ``"same"`` (as many outputs as inputs). The
+    result has the memory format of ``input``.
     """
     if input.ndim == 3:
         y = conv2d(ops.reshape(input, (1, *input.shape)), weight, bias, stride, padding, dilation, groups)

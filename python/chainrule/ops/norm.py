@@ -147,8 +147,8 @@ def batch_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     """Normalises each channel (dimension 1): in training by the batch's own mean and variance, towards which the
-    running ones then move by ``momentum``; else by the running ones, or by the batch's where there are none. Images keep
-    their memory format."""
+    running ones then move by ``momentum``; else by the running ones, or by the batch's where there are none. Images
+    keep their memory format."""
     own = training or running_mean is None
     means, variances = _array(running_mean), _array(running_var)
     if own and not training:

@@ -19,8 +19,8 @@ Size = int | tuple[int, int]
 class Conv2d(Module):
     """2-D convolution of (N, C, H, W) or (C, H, W); weight (out_channels, in_channels / groups, kH, kW).
 
-    ``padding`` is a number, a pair, ``"valid"`` or ``"same"``; what is padded is zero. The output has the memory format of the
-    input.
+    ``padding`` is a number, a pair, ``"valid"`` or ``"same"``; what is padded is zero. The output has the input's
+    memory format.
     """
 
     def __init__(
