@@ -114,14 +114,14 @@ def test_a_format_is_what_torch_takes_the_strides_for() -> None:
     for shape in itertools.product((1, 2), (1, 3), (1, 4), (1, 5)):
         for order in itertools.permutations(range(4)):
             dense = np.zeros([shape[d] for d in order], np.float32).transpose(np.argsort(order))
-            for view in (dense, dense[:1], dense[:, :1], dense[:, :, ::2], dense[..., 1:], dense[:, ::-1]):
+            for view in (dense, dense[:1], dense[:0], dense[:, :1], dense[:, :, ::2], dense[..., 1:], dense[:, ::-1]):
                 strides = tuple(s // view.itemsize for s in view.strides)
                 if min(strides) < 0:
                     assert format_of(view) is cr.contiguous_format
                     continue
                 last = suggest_memory_format(torch.empty_strided(view.shape, strides)) is torch.channels_last
-                if len(view) == 1:  # the stride to another image says nothing here
-                    far = torch.empty_strided(view.shape, (1000, *strides[1:]))
+                if len(view) <= 1:  # the stride to another image says nothing here
+                    far = torch.empty_strided((1, *view.shape[1:]), (1000, *strides[1:]))
                     last = suggest_memory_format(far) is torch.channels_last
                 assert (format_of(view) is cr.channels_last) == last, (view.shape, strides)
 

@@ -11,11 +11,11 @@ Shape strides_of_last(const Shape& s) { return {s[1] * s[2] * s[3], 1, s[3] * s[
 }  // namespace
 
 Format format_of(const py::array& x) {
-  if (x.ndim() != 4 || x.size() == 0 || x.strides(1) == 0) return Format::channels_first;
+  if (x.ndim() != 4 || x.strides(1) == 0 || x.shape(1) * x.shape(2) * x.shape(3) == 0) return Format::channels_first;
   i64 least = 0;
   for (const int d : {1, 3, 2, 0}) {
     if (d == 0 && least == i64(x.strides(1))) return Format::channels_first;  // of 1 x 1 x 1 strides say nothing
-    if (d == 0 && x.shape(0) == 1) break;
+    if (d == 0 && x.shape(0) <= 1) break;
     if (i64(x.strides(d)) < least) return Format::channels_first;
     least = i64(x.strides(d)) * i64(x.shape(d));
   }

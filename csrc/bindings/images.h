@@ -5,9 +5,9 @@
 
 namespace chainrule {
 
-// channels_last where the strides, as they are written, ascend from the channels over columns and rows to the images
-// (PyTorch's rule, but for the stride of the batch, which isn't looked at where there is one image). So images of one
-// channel or one pixel have a format too, and so have views that leave out some pixels. channels_first: everything
+// channels_last where the strides, as they are written, ascend from the channels over columns and rows to the images:
+// PyTorch's rule, but for the stride of the batch, which isn't looked at where there is one image, or none. So images
+// of one channel or one pixel have a format too, and so have views that leave out some pixels. channels_first: all
 // else.
 Format format_of(const py::array& x);
 

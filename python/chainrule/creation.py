@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from chainrule import formats, kernels, random
+from chainrule.broadcasting import common_shape
 from chainrule.dtypes import as_dtype, check_device, float32, float64, get_default_dtype, int64
 from chainrule.ops.view import sizes
 from chainrule.recording.state import constant_array, current
-from chainrule.tensor import Tensor, wrap
+from chainrule.tensor import Tensor, unwrapped, wrap
 
 __all__ = [
     "arange",
@@ -68,12 +69,6 @@ def _leaves(data: Any) -> Any:
     return data
 
 
-def _plain(data: Any) -> Any:
-    if isinstance(data, Tensor):
-        return data._array
-    return [_plain(d) for d in data] if isinstance(data, (list, tuple)) else data
-
-
 def _numbers_alone(data: Any) -> builtins.bool:
     if isinstance(data, (list, tuple)):
         return builtins.all(_numbers_alone(d) for d in data)
@@ -90,7 +85,7 @@ def to_array(op: str, data: Any, dtype: Any) -> Array:
     else:
         first = _leaves(data)
         try:
-            array = np.array(_plain(data))
+            array = np.array(unwrapped(data))
         except ValueError as error:
             raise ValueError(f"{op}: argument 'data' is ragged: {error}") from None
         if array.dtype.kind not in "fiub":
@@ -388,7 +383,7 @@ def normal(
     if isinstance(mean, Tensor) or isinstance(std, Tensor):
         m, s = (np.asarray(v._array if isinstance(v, Tensor) else v) for v in (mean, std))
         wanted = _floating("normal", next(v.dtype for v in (mean, std) if isinstance(v, Tensor)))
-        z = random.normal_array(np.broadcast_shapes(m.shape, s.shape), wanted, generator=generator)
+        z = random.normal_array(common_shape("normal", m.shape, s.shape), wanted, generator=generator)
         return wrap((m + s * z).astype(wanted))
     if size is None:
         raise TypeError("normal: argument 'size' is missing, want a shape")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
@@ -20,7 +20,7 @@ from chainrule.tensor_shape import Shape
 if TYPE_CHECKING:
     from chainrule.autograd.function import Function, Node
 
-__all__ = ["Tensor", "constant", "wrap"]
+__all__ = ["Tensor", "constant", "listed", "unwrapped", "wrap"]
 
 Array = np.ndarray[Any, Any]
 Hook = Callable[["Tensor"], Union["Tensor", None]]
@@ -273,7 +273,7 @@ class Tensor(Math, Shape, Cast, InPlace):
                     "in a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
                 )
             return self
-        if requires_grad and self._array.dtype.kind not in "fcV":
+        if requires_grad and self._array.dtype.kind != "f":
             raise RuntimeError(f"only Tensors of floating point dtype can require gradients, not {self._array.dtype}")
         self._requires_grad = bool(requires_grad)
         return self
@@ -313,8 +313,7 @@ class Tensor(Math, Shape, Cast, InPlace):
     def output_nr(self) -> int:
         return self._output_nr
 
-    @property
-    def is_view(self) -> bool:
+    def _is_view(self) -> bool:
         return self._base is not None
 
     def retain_grad(self) -> None:
@@ -440,6 +439,19 @@ def wrap(array: Array) -> Tensor:
     tensor = _new(Tensor)
     tensor._array = array
     return tensor
+
+
+def unwrapped(data: Any) -> Any:
+    """Nested lists and tuples with arrays in place of tensors."""
+    if isinstance(data, Tensor):
+        return data._array
+    return [unwrapped(d) for d in data] if isinstance(data, (list, tuple)) else data
+
+
+def listed(tensors: Any) -> list[Any]:
+    """One tensor, or an iterable of them, as a list; anything else is a list of itself, for the caller to refuse."""
+    one = isinstance(tensors, (Tensor, np.ndarray)) or not isinstance(tensors, Iterable)
+    return [tensors] if one else list(tensors)
 
 
 def constant(array: Array) -> Tensor:

@@ -403,10 +403,10 @@ class Math:
         return chainrule.ops.any(self, dim, keepdim)
 
     def softmax(self: Tensor, dim: int, dtype: Any = None) -> Tensor:
-        return chainrule.ops.softmax(self if dtype is None else self.to(dtype), dim)
+        return chainrule.ops.softmax(self, dim, dtype)
 
     def log_softmax(self: Tensor, dim: int, dtype: Any = None) -> Tensor:
-        return chainrule.ops.log_softmax(self if dtype is None else self.to(dtype), dim)
+        return chainrule.ops.log_softmax(self, dim, dtype)
 
     # Products.
 

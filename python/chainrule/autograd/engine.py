@@ -17,7 +17,8 @@ import numpy as np
 from chainrule import _core, formats, kernels
 from chainrule.autograd.function import Context, Function, Node
 from chainrule.autograd.grad_mode import state
-from chainrule.tensor import Tensor, wrap
+from chainrule.broadcasting import broadcasts_to
+from chainrule.tensor import Tensor, listed, wrap
 
 __all__ = ["backward", "grad"]
 
@@ -148,11 +149,7 @@ def _fitted(node: Node, i: int, edge: tuple[Target, int], gradient: Tensor) -> T
     if not isinstance(gradient, Tensor):
         raise TypeError(f"function {node.name()} returned a {type(gradient).__name__} at index {i}, want a Tensor")
     if gradient._array.shape != shape:
-        try:
-            fits = np.broadcast_shapes(gradient._array.shape, shape) == gradient._array.shape
-        except ValueError:
-            fits = False
-        if not fits:
+        if not broadcasts_to(shape, gradient._array.shape):
             raise RuntimeError(
                 f"Function {node.name()} returned an invalid gradient at index {i} - got {list(gradient.shape)} but "
                 f"expected shape compatible with {list(shape)}"
@@ -301,9 +298,11 @@ def _root_gradients(
     if len(tensors) != len(gradients):
         raise RuntimeError(f"{op}: got {len(tensors)} tensors and {len(gradients)} gradients")
     roots = []
-    for tensor, gradient in zip(tensors, gradients, strict=True):
+    for i, (tensor, gradient) in enumerate(zip(tensors, gradients, strict=True)):
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{op}: element {i} of the tensors to differentiate is a {type(tensor).__name__}")
         if not tensor._wants_grad():
-            raise RuntimeError("element 0 of tensors does not require grad and does not have a grad_fn")
+            raise RuntimeError(f"element {i} of tensors does not require grad and does not have a grad_fn")
         if gradient is None:
             if tensor._array.size != 1:
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
@@ -323,10 +322,6 @@ def _root_gradients(
     return roots
 
 
-def _listed(x: Any) -> list[Any]:
-    return list(x) if isinstance(x, (tuple, list)) else [x]
-
-
 def backward(
     tensors: Tensor | Sequence[Tensor],
     grad_tensors: Tensor | Sequence[Tensor | None] | None = None,
@@ -338,15 +333,15 @@ def backward(
 
     With ``inputs``, only to those. The graph is freed unless ``retain_graph`` (default: ``create_graph``).
     """
-    outputs = _listed(tensors)
+    outputs = listed(tensors)
     roots = _root_gradients(
-        "backward", outputs, [None] * len(outputs) if grad_tensors is None else _listed(grad_tensors)
+        "backward", outputs, [None] * len(outputs) if grad_tensors is None else listed(grad_tensors)
     )
     retain = create_graph if retain_graph is None else retain_graph
     if inputs is None:
         _run(roots, retain, create_graph, None, None)
         return
-    chosen = _listed(inputs)
+    chosen = listed(inputs)
     if not chosen:
         raise RuntimeError("'inputs' argument to backward() cannot be empty.")
     wanted = _edges("backward", chosen)
@@ -388,9 +383,9 @@ def grad(
     """
     if is_grads_batched:
         raise NotImplementedError("grad: argument 'is_grads_batched' is True, want False")
-    tensors = _listed(outputs)
-    roots = _root_gradients("grad", tensors, [None] * len(tensors) if grad_outputs is None else _listed(grad_outputs))
-    chosen = _listed(inputs)
+    tensors = listed(outputs)
+    roots = _root_gradients("grad", tensors, [None] * len(tensors) if grad_outputs is None else listed(grad_outputs))
+    chosen = listed(inputs)
     wanted = _edges("grad", chosen)
     found: dict[tuple[Target, int], Tensor] = {}
 
@@ -410,3 +405,13 @@ def grad(
             )
         results.append(gradient)
     return tuple(results)
+
+
+def grad_where(needs: Sequence[bool], outputs: Any, inputs: Sequence[Tensor], grad_outputs: Any) -> list[Tensor | None]:
+    """The gradients, themselves differentiable, of the inputs that need one; None for the others.
+
+    What a fused Function's backward does where a graph of it is wanted: ``outputs`` are composed of operations.
+    """
+    wanted = [x for x, need in zip(inputs, needs, strict=True) if need]
+    found = iter(grad(outputs, wanted, grad_outputs, create_graph=True, allow_unused=True))
+    return [next(found) if need else None for need in needs]

@@ -254,7 +254,7 @@ def _record_one(ctx: Node, args: tuple[Any, ...], out: Tensor) -> Tensor:
             out = _alias(ctx, out)
             break
     array = out._array
-    if array.dtype.kind in "fcV":
+    if array.dtype.kind == "f":
         out._requires_grad, out._node = True, ctx
     ctx._shapes, ctx._dtypes = (array.shape,), (array.dtype,)
     if ctx._to_save:
@@ -272,7 +272,7 @@ def _record(ctx: Node, args: tuple[Any, ...], outputs: Any) -> Any:
         dirty = any(out is t for t in ctx._dirty)
         if not dirty and any(out is a for a in args):
             out = made[i] = _alias(ctx, out)
-        if out._array.dtype.kind not in "fcV" or any(out is t for t in ctx._non_differentiable):
+        if out._array.dtype.kind != "f" or any(out is t for t in ctx._non_differentiable):
             continue
         if dirty:
             out._rebase(ctx, i)

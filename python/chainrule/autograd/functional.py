@@ -12,13 +12,13 @@ import numpy as np
 
 from chainrule.autograd.engine import grad
 from chainrule.autograd.grad_mode import enable_grad
-from chainrule.tensor import Tensor, wrap
+from chainrule.tensor import Tensor, listed, wrap
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
 
 
 def _leaves(inputs: Any, create_graph: bool) -> tuple[Tensor, ...]:
-    given = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    given = listed(inputs)
     if create_graph:
         return tuple(x.view_as(x) if x.requires_grad else x.detach().requires_grad_() for x in given)
     return tuple(x.detach().requires_grad_() for x in given)
@@ -30,7 +30,7 @@ def _like(x: Any, results: Sequence[Any]) -> Any:
 
 def _grads(outputs: Any, inputs: Sequence[Tensor], vectors: Any, create_graph: bool, retain: bool) -> list[Tensor]:
     """Gradients with zeros where an input isn't used."""
-    if not any(o.requires_grad for o in (outputs if isinstance(outputs, (list, tuple)) else [outputs])):
+    if not any(o.requires_grad for o in listed(outputs)):
         return [wrap(np.zeros_like(x._array)) for x in inputs]
     found = grad(outputs, inputs, vectors, retain or create_graph, create_graph, allow_unused=True)
     return [wrap(np.zeros_like(x._array)) if g is None else g for g, x in zip(found, inputs, strict=True)]
@@ -41,7 +41,7 @@ def _vectors(op: str, given: Any, like: Sequence[Tensor]) -> list[Tensor]:
         if len(like) != 1 or like[0].numel() != 1:
             raise RuntimeError(f"{op}: argument 'v' is missing, want a vector: the result isn't a single number")
         return [wrap(np.ones_like(like[0]._array))]
-    vectors = [given] if isinstance(given, Tensor) else list(given)
+    vectors = listed(given)
     if [v.shape for v in vectors] != [x.shape for x in like]:
         raise RuntimeError(
             f"{op}: argument 'v' has shapes {[list(v.shape) for v in vectors]}, want {[list(x.shape) for x in like]}"
@@ -54,7 +54,7 @@ def vjp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool
     with enable_grad():
         leaves = _leaves(inputs, create_graph)
         outputs = func(*leaves)
-        made = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+        made = listed(outputs)
         result = _grads(made, leaves, _vectors("vjp", v, made), create_graph, False)
     return outputs if create_graph else _detached(outputs), _like(inputs, result)
 
@@ -69,7 +69,7 @@ def jvp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool
         leaves = _leaves(inputs, create_graph)
         vectors = _vectors("jvp", v, leaves)
         outputs = func(*leaves)
-        made = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+        made = listed(outputs)
         weights = [wrap(np.zeros_like(o._array)).requires_grad_() for o in made]
         products = _grads(made, leaves, weights, True, True)
         result = _grads(products, weights, vectors, create_graph, False)
@@ -81,7 +81,7 @@ def jacobian(func: Callable[..., Any], inputs: Any, create_graph: bool = False) 
     with enable_grad():
         leaves = _leaves(inputs, create_graph)
         outputs = func(*leaves)
-        made = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+        made = listed(outputs)
         results = []
         for out in made:
             rows: list[list[Tensor]] = []

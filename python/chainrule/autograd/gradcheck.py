@@ -9,7 +9,7 @@ import numpy as np
 
 from chainrule.autograd.engine import grad
 from chainrule.autograd.grad_mode import enable_grad, no_grad
-from chainrule.tensor import Tensor, wrap
+from chainrule.tensor import Tensor, listed, wrap
 
 __all__ = ["gradcheck", "gradgradcheck"]
 
@@ -54,7 +54,7 @@ def gradcheck(
     The inputs that require grad must be float64 leaves. Every output's whole Jacobian is compared. A disagreement
     raises, naming the output, the input and the entry; with ``raise_exception=False`` it returns False.
     """
-    args = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    args = tuple(listed(inputs))
     wanted = [(i, a) for i, a in enumerate(args) if isinstance(a, Tensor) and a.requires_grad]
     if not wanted:
         raise ValueError("gradcheck: argument 'inputs' has no tensor that requires grad, want at least one")
@@ -124,7 +124,7 @@ def gradgradcheck(
     **unused: Any,
 ) -> bool:
     """As :func:`gradcheck`, for the gradients of the gradients (with respect to ``inputs`` and ``grad_outputs``)."""
-    args = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    args = tuple(listed(inputs))
     with enable_grad():
         outputs = [o for o in _outputs(fn(*args)) if o.requires_grad]
     if grad_outputs is None:
@@ -133,7 +133,7 @@ def gradgradcheck(
         for g in given:
             g.requires_grad = True
     else:
-        given = [grad_outputs] if isinstance(grad_outputs, Tensor) else list(grad_outputs)
+        given = listed(grad_outputs)
 
     def gradients(*everything: Any) -> tuple[Tensor, ...]:
         xs = everything[: len(args)]

@@ -215,12 +215,12 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
 
 def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """exp(x) over its sum along ``dim``."""
-    return ops.softmax(input if dtype is None else input.to(dtype), _softmax_dim("softmax", dim, input))
+    return ops.softmax(input, _softmax_dim("softmax", dim, input), dtype)
 
 
 def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """The logarithm of :func:`softmax`."""
-    return ops.log_softmax(input if dtype is None else input.to(dtype), _softmax_dim("log_softmax", dim, input))
+    return ops.log_softmax(input, _softmax_dim("log_softmax", dim, input), dtype)
 
 
 def _softmax_dim(name: str, dim: int | None, input: Tensor) -> int:

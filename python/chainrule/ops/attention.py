@@ -9,7 +9,9 @@ import numpy as np
 
 from chainrule import kernels, ops
 from chainrule.autograd import Context, Function
+from chainrule.autograd.engine import grad_where
 from chainrule.autograd.grad_mode import state
+from chainrule.broadcasting import common_shape
 from chainrule.tensor import Tensor, constant, wrap
 
 __all__ = ["scaled_dot_product_attention"]
@@ -34,13 +36,8 @@ class Attention(Function):
             saved = out._array, lse._array, ctx.is_causal, ctx.scale
             return (*map(wrap, kernels.attention_backward(dout._array, *inputs, *saved)), None, None)
         # A graph of the gradient is wanted: differentiate the parts, which are differentiable again.
-        from chainrule.autograd import grad
-
-        needs = ctx.needs_input_grad[:3]
-        wanted = [t for t, need in zip((query, key, value), needs, strict=True) if need]
         y = _composed(query, key, value, None, 0.0, ctx.is_causal, ctx.scale)
-        found = iter(grad(y, wanted, dout, create_graph=True))
-        return (*[next(found) if need else None for need in needs], None, None)
+        return (*grad_where(ctx.needs_input_grad[:3], y, (query, key, value), dout), None, None)
 
 
 def _composed(
@@ -116,7 +113,7 @@ def scaled_dot_product_attention(
         scale = 1 / math.sqrt(query.shape[-1]) if query.shape[-1] else math.inf
     if attn_mask is not None or dropout_p or not query.shape[-1] or not value.shape[-1]:
         return _composed(query, key, value, attn_mask, dropout_p, is_causal, scale)
-    batch = np.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
+    batch = common_shape("scaled_dot_product_attention", query.shape[:-2], key.shape[:-2], value.shape[:-2])
     y = Attention.apply(_heads(query, batch), _heads(key, batch), _heads(value, batch), is_causal, scale)
     if len(batch) != 2:
         y = ops.reshape(y, (*batch, *y.shape[-2:]))

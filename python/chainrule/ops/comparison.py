@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from chainrule import kernels
 from chainrule.autograd import Context, Function
+from chainrule.broadcasting import common_shape
 from chainrule.ops.joining import number_like, promote
-from chainrule.ops.memory import CAST, FLOATS, cast_array, zeros
-from chainrule.ops.view import dimension
+from chainrule.ops.memory import FLOATS, MOVABLE, cast_array, zeros
 from chainrule.recording.state import numpy_path
 from chainrule.tensor import Tensor, wrap
 
 __all__ = [
-    "all",
     "allclose",
-    "any",
     "bitwise_and",
     "bitwise_not",
     "bitwise_or",
@@ -63,10 +61,7 @@ def _pair(op: str, x: Any, y: Any) -> tuple[Any, Any]:
     if a.dtype != b.dtype:
         dtype = promote(x, y)
         a, b = cast_array(a, dtype), cast_array(b, dtype)
-    try:
-        np.broadcast_shapes(a.shape, b.shape)
-    except ValueError:
-        raise RuntimeError(f"{op}: shapes {list(a.shape)} and {list(b.shape)} don't broadcast") from None
+    common_shape(op, a.shape, b.shape)
     return a, b
 
 
@@ -74,7 +69,7 @@ def _binary(
     name: str, kernel: Callable[..., Array] | None, function: Callable[..., Any], doc: str
 ) -> Callable[[Any, Any], Tensor]:
     """By the kernel for the dtypes that it takes (a bitwise one's for bools), else by NumPy."""
-    taken = CAST if name in kernels.compare.__all__ else (np.dtype(bool),)
+    taken = MOVABLE if name in kernels.compare.__all__ else (np.dtype(bool),)
 
     def compare(input: Any, other: Any) -> Tensor:
         a, b = _pair(name, input, other)
@@ -147,26 +142,6 @@ def isfinite(input: Tensor) -> Tensor:
     """Where it is neither infinite nor NaN."""
     size = _magnitude(input)
     return wrap(kernels.full(input.shape, True, np.bool_)) if size is None else lt(size, np.inf)
-
-
-def _axes(op: str, input: Tensor, dim: int | Sequence[int] | None) -> tuple[int, ...] | None:
-    if dim is None:
-        return None
-    chosen = [dim] if isinstance(dim, int) else list(dim)
-    axes = tuple(dimension(op, d, input._array.ndim) for d in chosen)
-    return axes if input._array.ndim else None
-
-
-def all(input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
-    """Whether every element (along ``dim``) isn't zero."""
-    numpy_path("all")
-    return wrap(np.asarray(np.all(input._array, _axes("all", input, dim), keepdims=keepdim)))
-
-
-def any(input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
-    """Whether an element (along ``dim``) isn't zero."""
-    numpy_path("any")
-    return wrap(np.asarray(np.any(input._array, _axes("any", input, dim), keepdims=keepdim)))
 
 
 def equal(input: Tensor, other: Tensor) -> bool:

@@ -12,8 +12,9 @@ import numpy as np
 
 from chainrule import dtypes, kernels, ops
 from chainrule.autograd import Context, Function
+from chainrule.broadcasting import common_shape
 from chainrule.ops.joining import cast, number_like, promote
-from chainrule.ops.memory import FLOATS
+from chainrule.ops.memory import FLOATS, zeros
 from chainrule.recording.state import numpy_path
 from chainrule.tensor import Tensor, wrap
 
@@ -43,7 +44,7 @@ Array = np.ndarray[Any, Any]
 
 
 def raw(x: Any) -> Any:
-    """A tensor's array; a number as it is."""
+    """A tensor's array; a number or None as it is."""
     return x._array if isinstance(x, Tensor) else x
 
 
@@ -86,12 +87,7 @@ def checked(op: str, a: Any, b: Any) -> tuple[Any, Any]:
         dtype = promote(a, b)
         a, b = cast(a, dtype), cast(b, dtype)
     if a._array.shape != b._array.shape:
-        try:
-            np.broadcast_shapes(a._array.shape, b._array.shape)
-        except ValueError:
-            raise RuntimeError(
-                f"{op}: the size of input {list(a.shape)} must match the size of other {list(b.shape)}, or broadcast"
-            ) from None
+        common_shape(op, a._array.shape, b._array.shape)
     return a, b
 
 
@@ -185,7 +181,7 @@ class PowNumber(Function):
         (x,) = ctx.saved_tensors
         p = ctx.p
         if p == 0:
-            return wrap(kernels.full(dy.shape, 0, dy.dtype)), None
+            return wrap(zeros(dy.shape, dy.dtype)), None
         factor = x if p == 2 else PowNumber.apply(x, p - 1)
         return Mul.apply(dy, factor if p == 1 else Mul.apply(factor, p)), None
 
@@ -265,6 +261,14 @@ def mul(input: Any, other: Any) -> Tensor:
     return Mul.apply(*checked("mul", input, other))  # type: ignore[no-any-return]
 
 
+def _divided(ufunc: Callable[..., Any], a: Tensor, b: Any) -> Array:
+    """A division of integers, exact."""
+    numpy_path(f"a division of {a.dtype}")
+    if np.any(raw(b) == 0):
+        raise RuntimeError("ZeroDivisionError")
+    return np.asarray(ufunc(a._array, raw(b)))
+
+
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """input / other; ``rounding_mode`` "trunc" or "floor" rounds the quotient (integers then stay integers)."""
     if rounding_mode not in (None, "trunc", "floor"):
@@ -273,10 +277,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     if rounding_mode is None:
         return Div.apply(*as_floats(a, b))  # type: ignore[no-any-return]
     if a._array.dtype.kind in "iu":
-        numpy_path(f"a division of {a.dtype}")
-        if np.any(raw(b) == 0):
-            raise RuntimeError("ZeroDivisionError")
-        quotient = np.floor_divide(a._array, raw(b))
+        quotient = _divided(np.floor_divide, a, b)
         if rounding_mode == "trunc":
             quotient = quotient + ((quotient < 0) & (quotient * raw(b) != a._array)).astype(quotient.dtype)
         return wrap(np.asarray(quotient))
@@ -299,10 +300,7 @@ def remainder(input: Any, other: Any) -> Tensor:
     """What floor division leaves: of other's sign."""
     a, b = checked("remainder", input, other)
     if a._array.dtype.kind in "iu":
-        numpy_path(f"a division of {a.dtype}")
-        if np.any(raw(b) == 0):
-            raise RuntimeError("ZeroDivisionError")
-        return wrap(np.asarray(np.remainder(a._array, raw(b))))
+        return wrap(_divided(np.remainder, a, b))
     return Remainder.apply(a, b, np.remainder, "floor")  # type: ignore[no-any-return]
 
 
@@ -310,10 +308,7 @@ def fmod(input: Any, other: Any) -> Tensor:
     """What truncated division leaves: of input's sign."""
     a, b = checked("fmod", input, other)
     if a._array.dtype.kind in "iu":
-        numpy_path(f"a division of {a.dtype}")
-        if np.any(raw(b) == 0):
-            raise RuntimeError("ZeroDivisionError")
-        return wrap(np.asarray(np.fmod(a._array, raw(b))))
+        return wrap(_divided(np.fmod, a, b))
     return Remainder.apply(a, b, np.fmod, "trunc")  # type: ignore[no-any-return]
 
 

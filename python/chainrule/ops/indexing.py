@@ -11,12 +11,13 @@ import numpy as np
 
 from chainrule import formats, kernels
 from chainrule.autograd import Context, Function
+from chainrule.broadcasting import broadcasts_to, common_shape
 from chainrule.ops.inplace import check_history, check_writable
 from chainrule.ops.memory import FLOATS, cast_array, choose, write, zeros
 from chainrule.ops.selection import Along, Basic, Mask, Rows, Selection, int64, selection
 from chainrule.ops.view import Slice, broadcast_tensors, broadcast_to, dimension, ravel, unbroadcast, view_of
 from chainrule.recording.state import numpy_path
-from chainrule.tensor import Tensor, wrap
+from chainrule.tensor import Tensor, unwrapped, wrap
 
 __all__ = [
     "argsort",
@@ -137,7 +138,7 @@ def parse(index: Any) -> tuple[Index, Index | None]:
             advanced.append(array)
         elif isinstance(item, (list, tuple, range)):
             gathers = True
-            array = _index_array(np.asarray([_plain(i) for i in item]))
+            array = _index_array(np.asarray([unwrapped(i) for i in item]))
             basic += [slice(None)] * (array.ndim if array.dtype == bool else 1)
             advanced.append(array)
         else:
@@ -146,12 +147,6 @@ def parse(index: Any) -> tuple[Index, Index | None]:
         basic.append(Ellipsis)
         advanced.append(Ellipsis)
     return tuple(basic), tuple(advanced) if gathers else None
-
-
-def _plain(item: Any) -> Any:
-    if isinstance(item, Tensor):
-        return item._array
-    return [_plain(i) for i in item] if isinstance(item, (list, tuple)) else item
 
 
 def _positive(item: slice) -> slice:
@@ -184,7 +179,7 @@ def getitem(x: Tensor, index: Any) -> Tensor:
     if type(index) is int and x._array.ndim:
         return view_of(x, Slice, (index, ...))
     basic, advanced = parse(index)
-    if advanced is None or basic != (slice(None),) * (len(basic) - 1) + (...,):
+    if advanced is None or not _covers(basic):
         x = view_of(x, Slice, basic)
     if advanced is None:
         return x
@@ -227,11 +222,7 @@ def _fit(value: Tensor, ndim: int) -> Tensor:
 def _check_fits(shape: tuple[int, ...], place: tuple[int, ...]) -> None:
     """Whether values of this shape can be assigned to a place of that one (leading sizes of 1 may be too many)."""
     extra = max(len(shape) - len(place), 0)
-    try:
-        fits = set(shape[:extra]) <= {1} and np.broadcast_shapes(shape[extra:], place) == place
-    except ValueError:
-        fits = False
-    if not fits:
+    if not (set(shape[:extra]) <= {1} and broadcasts_to(shape[extra:], place)):
         raise RuntimeError(
             f"shape mismatch: value tensor of shape {list(shape)} cannot be broadcast to indexing result of shape "
             f"{list(place)}"
@@ -297,7 +288,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
         return gather(ravel(input), 0, ravel(indices))
     d = dimension("take_along_dim", dim, input._array.ndim)
     a, b = list(input.shape), list(indices.shape)
-    shape = np.broadcast_shapes((*a[:d], 1, *a[d + 1 :]), (*b[:d], 1, *b[d + 1 :]))
+    shape = common_shape("take_along_dim", (*a[:d], 1, *a[d + 1 :]), (*b[:d], 1, *b[d + 1 :]))
     input = broadcast_to(input, (*shape[:d], a[d], *shape[d + 1 :]))
     return gather(input, d, broadcast_to(indices, (*shape[:d], b[d], *shape[d + 1 :])))
 

@@ -16,6 +16,7 @@ import numpy as np
 from chainrule import kernels
 from chainrule.autograd import Context, Function
 from chainrule.autograd.grad_mode import state
+from chainrule.broadcasting import broadcasts_to
 from chainrule.formats import Order, copy, in_order, order_of
 from chainrule.ops.memory import write, zeros
 from chainrule.ops.view import replay, unbroadcast
@@ -169,11 +170,7 @@ def copy_into(x: Tensor, source: Any) -> Tensor:
     """x takes the values of ``source`` (a tensor, an array or a number), broadcast and cast."""
     given = source if isinstance(source, Tensor) else wrap(np.asarray(source))
     shape = x._array.shape
-    try:
-        fits = np.broadcast_shapes(given._array.shape, shape) == shape
-    except ValueError:
-        fits = False
-    if not fits:
+    if not broadcasts_to(given._array.shape, shape):
         raise RuntimeError(
             f"The size of tensor a {list(shape)} must match the size of tensor b {list(given.shape)}: copy_ broadcasts "
             "its source alone"

@@ -10,10 +10,11 @@ import numpy as np
 
 from chainrule import kernels
 from chainrule.autograd import Context, Function
+from chainrule.broadcasting import common_shape
 from chainrule.dtypes import get_default_dtype
 from chainrule.formats import channels_last, contiguous_format, copy, empty, format_of
 from chainrule.ops.indexing import index_select, nonzero
-from chainrule.ops.memory import cast_array, choose
+from chainrule.ops.memory import cast_array, choose, zeros
 from chainrule.ops.view import Slice, broadcast_to, clone, dimension, reshape, unbroadcast, unsqueeze, view_of
 from chainrule.recording.state import numpy_path
 from chainrule.tensor import Tensor, constant, wrap
@@ -80,7 +81,7 @@ class Where(Function):
 
     @staticmethod
     def backward(ctx: Context, dz: Tensor) -> Any:
-        zero = wrap(kernels.full((), 0, dz._array.dtype))
+        zero = wrap(zeros((), dz._array.dtype))
         _, need_x, need_y = ctx.needs_input_grad
         dx = unbroadcast(Where.apply(ctx.condition, dz, zero), ctx.shapes[0]) if need_x else None
         dy = unbroadcast(Where.apply(ctx.condition, zero, dz), ctx.shapes[1]) if need_y else None
@@ -175,12 +176,7 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     if x._array.dtype != y._array.dtype:
         dtype = promote(x, y)
         x, y = cast(x, dtype), cast(y, dtype)
-    try:
-        np.broadcast_shapes(condition.shape, x.shape, y.shape)
-    except ValueError:
-        raise RuntimeError(
-            f"where: shapes {list(condition.shape)}, {list(x.shape)} and {list(y.shape)} don't broadcast"
-        ) from None
+    common_shape("where", condition.shape, x.shape, y.shape)
     return Where.apply(copy(condition._array), x, y)
 
 

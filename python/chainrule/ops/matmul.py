@@ -9,7 +9,9 @@ import numpy as np
 
 from chainrule import kernels, ops
 from chainrule.autograd import Context, Function
+from chainrule.autograd.engine import grad_where
 from chainrule.autograd.grad_mode import state
+from chainrule.ops.memory import zeros
 from chainrule.recording.state import numpy_path
 from chainrule.tensor import Tensor, wrap
 
@@ -129,7 +131,7 @@ class Ignoring(Function):
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> Any:
         shape, dtype = ctx.ignored
-        return dy, wrap(kernels.full(shape, 0, dtype)) if ctx.needs_input_grad[1] else None
+        return dy, wrap(zeros(shape, dtype)) if ctx.needs_input_grad[1] else None
 
 
 def _plus(input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
@@ -230,12 +232,8 @@ class LinearActivation(Function):
             grads = kernels.linear_backward(*arrays, ctx.activation, saved._array, needs)
             return (*[None if g is None else wrap(g) for g in grads], None)
         # A graph of the gradient is wanted: differentiate the parts, which are differentiable again.
-        from chainrule.autograd import grad
-
         y = _activate(linear(x, weight, bias), ctx.activation)
-        wanted = [t for t, need in zip((x, weight, bias), needs, strict=True) if need]
-        found = iter(grad(y, wanted, dy, create_graph=True))
-        return (*[next(found) if need else None for need in needs], None)
+        return (*grad_where(needs, y, (x, weight, bias), dy), None)
 
 
 def _activate(z: Tensor, activation: str) -> Tensor:

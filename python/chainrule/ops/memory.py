@@ -14,7 +14,7 @@ __all__: list[str] = []
 Array = np.ndarray[Any, Any]
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-CAST = (*FLOATS, *(np.dtype(name) for name in ("i4", "i8", "u1", "?")))  # what kernels.cast knows
+MOVABLE = (*FLOATS, *(np.dtype(name) for name in ("i4", "i8", "u1", "?")))  # what kernels compare, cast and index
 
 _RESHAPE_REFUSES = np.lib.NumpyVersion(np.__version__) >= "2.1.0"
 
@@ -37,7 +37,7 @@ def cast_array(array: Array, dtype: np.dtype[Any]) -> Array:
     """A copy in another dtype; the same array if it has it."""
     if array.dtype == dtype:
         return array
-    if array.dtype in CAST and dtype in CAST:
+    if array.dtype in MOVABLE and dtype in MOVABLE:
         return kernels.cast(array, dtype)
     numpy_path(f"a cast of {array.dtype} to {dtype}")
     return array.astype(dtype)

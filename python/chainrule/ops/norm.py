@@ -9,15 +9,12 @@ from typing import Any
 from chainrule import kernels, ops
 from chainrule.autograd import Context, Function
 from chainrule.autograd.grad_mode import is_grad_enabled
+from chainrule.ops.elementwise import raw
 from chainrule.tensor import Tensor, wrap
 
 __all__ = ["batch_norm", "layer_norm"]
 
 Axes = tuple[int, ...]
-
-
-def _array(x: Tensor | None) -> Any:
-    return None if x is None else x._array
 
 
 def _wrapped(grads: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
@@ -40,7 +37,7 @@ def _gradients(
 class LayerNorm(Function):
     @staticmethod
     def forward(ctx: Context, x: Tensor, weight: Tensor | None, bias: Tensor | None, axes: int, eps: float) -> Tensor:
-        y, mean, rstd = kernels.layer_norm(x._array, _array(weight), _array(bias), eps, axes)
+        y, mean, rstd = kernels.layer_norm(x._array, raw(weight), raw(bias), eps, axes)
         ctx.axes, ctx.eps, ctx.statistics = axes, eps, (mean, rstd)
         ctx.save_for_backward(x, weight)
         return wrap(y)
@@ -57,9 +54,7 @@ class LayerNorm(Function):
             grads = tuple(g if need else None for g, need in zip((dx, dweight, dbias), needs, strict=True))
         else:
             mean, rstd = ctx.statistics
-            grads = _wrapped(
-                kernels.layer_norm_backward(dy._array, x._array, mean, rstd, _array(weight), ctx.axes, needs)
-            )
+            grads = _wrapped(kernels.layer_norm_backward(dy._array, x._array, mean, rstd, raw(weight), ctx.axes, needs))
         return (*grads, None, None)
 
 
@@ -106,7 +101,7 @@ class BatchNorm(Function):
         eps: float,
     ) -> Tensor:
         y, mean, rstd = kernels.batch_norm(
-            x._array, _array(weight), _array(bias), running_mean, running_var, training, momentum, eps
+            x._array, raw(weight), raw(bias), running_mean, running_var, training, momentum, eps
         )
         ctx.training, ctx.eps, ctx.statistics = training, eps, (mean, rstd)
         ctx.save_for_backward(x, weight)
@@ -131,7 +126,7 @@ class BatchNorm(Function):
         else:
             mean, rstd = ctx.statistics
             grads = _wrapped(
-                kernels.batch_norm_backward(dy._array, x._array, mean, rstd, _array(weight), ctx.training, needs)
+                kernels.batch_norm_backward(dy._array, x._array, mean, rstd, raw(weight), ctx.training, needs)
             )
         return (*grads, None, None, None, None, None)
 
@@ -150,7 +145,7 @@ def batch_norm(
     running ones then move by ``momentum``; else by the running ones, or by the batch's where there are none. Images
     keep their memory format."""
     own = training or running_mean is None
-    means, variances = _array(running_mean), _array(running_var)
+    means, variances = raw(running_mean), raw(running_var)
     if own and not training:
         means = variances = None
     if not own and means is not None:

@@ -7,7 +7,9 @@ from typing import Any
 
 from chainrule import creation, kernels, ops
 from chainrule.autograd import Context, Function
+from chainrule.autograd.engine import grad_where
 from chainrule.autograd.grad_mode import state
+from chainrule.ops.elementwise import raw
 from chainrule.tensor import Tensor, wrap
 
 __all__ = ["lstm"]
@@ -46,9 +48,9 @@ class LSTM(Function):
     def backward(ctx: Context, dout: Tensor | None, dhn: Tensor | None, dcn: Tensor | None) -> Any:
         if state.enabled:
             return _gradients_with_graph(ctx, (dout, dhn, dcn))
-        input, h0, c0, weight_ih, weight_hh, _, _, out, cells, gates = (_array(t) for t in ctx.saved_tensors)
-        grads = _array(dhn), _array(dcn)
-        dx, dh0, dc0 = kernels.lstm_backward(_array(dout), gates, cells, c0, weight_hh, *grads, ctx.reverse)
+        input, h0, c0, weight_ih, weight_hh, _, _, out, cells, gates = (raw(t) for t in ctx.saved_tensors)
+        grads = raw(dhn), raw(dcn)
+        dx, dh0, dc0 = kernels.lstm_backward(raw(dout), gates, cells, c0, weight_hh, *grads, ctx.reverse)
         needs = ctx.needs_input_grad
         through = needs[0], needs[3], needs[5] or needs[6]
         dinput, dw_ih, db = kernels.linear_backward(dx, input, weight_ih, needs=through)
@@ -60,10 +62,6 @@ class LSTM(Function):
             None,
             None,
         )
-
-
-def _array(x: Tensor | None) -> Any:
-    return None if x is None else x._array
 
 
 def _recurrent_weight_gradient(ctx: Context, dx: Any, out: Any, h0: Any, weight: Any) -> Any:
@@ -81,14 +79,10 @@ def _recurrent_weight_gradient(ctx: Context, dx: Any, out: Any, h0: Any, weight:
 
 def _gradients_with_graph(ctx: Context, grads: Sequence[Tensor | None]) -> Any:
     """A graph of the gradient is wanted: differentiate the steps, which are differentiable again."""
-    from chainrule.autograd import grad
-
-    inputs, needs = ctx.saved_tensors[:7], ctx.needs_input_grad
+    inputs, needs = ctx.saved_tensors[:7], ctx.needs_input_grad[:7]
     made = _composed(ctx.reverse, *inputs)
     pairs = [(y, g) for y, g in zip(made, grads, strict=True) if g is not None]
-    wanted = [t for t, need in zip(inputs, needs, strict=False) if need]
-    found = iter(grad([y for y, _ in pairs], wanted, [g for _, g in pairs], create_graph=True, allow_unused=True))
-    return (*[next(found) if need else None for need in needs[:7]], None, None)
+    return (*grad_where(needs, [y for y, _ in pairs], inputs, [g for _, g in pairs]), None, None)
 
 
 def _composed(

@@ -14,7 +14,7 @@ from chainrule.autograd import Context, Function
 from chainrule.autograd.grad_mode import is_grad_enabled
 from chainrule.dtypes import as_dtype
 from chainrule.ops.indexing import ScatterAdd
-from chainrule.ops.memory import CAST
+from chainrule.ops.memory import MOVABLE
 from chainrule.ops.selection import Along
 from chainrule.ops.view import dimension
 from chainrule.recording.state import numpy_path
@@ -416,7 +416,7 @@ def any(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
 
 def _truth(x: Tensor, dims: tuple[int, ...], keepdim: bool, extreme: Any, function: Any) -> Tensor:
     """By the extreme of zeros and ones, where there are any."""
-    if x._array.size and x._array.dtype in CAST:
+    if x._array.size and x._array.dtype in MOVABLE:
         ones = kernels.cast(kernels.ne(x._array, 0), np.float32)
         return wrap(kernels.ne(extreme(ones, dims, keepdim), 0.0))
     numpy_path(function.__name__)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from chainrule import kernels
-from chainrule.ops.memory import FLOATS, broadcast_copy, choose, write
+from chainrule.ops.memory import FLOATS, MOVABLE, broadcast_copy, choose, write
 from chainrule.recording.state import numpy_path
 
 __all__: list[str] = []
@@ -186,7 +186,6 @@ class Anywhere:
 
 
 Selection = Basic | Rows | Along | Mask | Anywhere
-MOVABLE = tuple(np.dtype(name) for name in ("f4", "f8", "i4", "i8", "u1", "?"))
 
 
 def int64(index: Array) -> Array:

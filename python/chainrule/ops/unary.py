@@ -11,7 +11,7 @@ from chainrule import dtypes, kernels, ops
 from chainrule.autograd import Context, Function
 from chainrule.ops.elementwise import add, div, mul
 from chainrule.ops.joining import cast
-from chainrule.ops.memory import FLOATS
+from chainrule.ops.memory import FLOATS, zeros
 from chainrule.recording.state import numpy_path
 from chainrule.tensor import Tensor, wrap
 
@@ -159,7 +159,7 @@ class Flat(Function):
 
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> Any:
-        return (None, *[None if kind is None else wrap(kernels.full(kind[0], 0, kind[1])) for kind in ctx.kinds])
+        return (None, *[None if kind is None else wrap(zeros(*kind)) for kind in ctx.kinds])
 
 
 def flat(result: Tensor, *sources: Any) -> Tensor:

@@ -13,6 +13,7 @@ import numpy as np
 from chainrule import kernels
 from chainrule.autograd import Context, Function
 from chainrule.autograd.grad_mode import state
+from chainrule.broadcasting import broadcasts_to, common_shape
 from chainrule.formats import checked, copy, memory_format, preserve_format
 from chainrule.ops.memory import reshaped_view, zeros
 from chainrule.tensor import Tensor, wrap
@@ -376,21 +377,14 @@ def unbroadcast(grad: Tensor, shape: Sequence[int]) -> Tensor:
     wanted = tuple(shape)
     if grad._array.shape == wanted:
         return grad
-    try:
-        fits = np.broadcast_shapes(grad._array.shape, wanted) == grad._array.shape
-    except ValueError:
-        fits = False
-    if not fits:
+    if not broadcasts_to(wanted, grad._array.shape):
         raise RuntimeError(f"size {list(wanted)} is not expandable to size {list(grad.shape)}.")
     return SumTo.apply(grad, wanted)  # type: ignore[no-any-return]
 
 
 def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
     """All of them expanded to their common shape."""
-    try:
-        shape = np.broadcast_shapes(*[x._array.shape for x in tensors])
-    except ValueError:
-        raise RuntimeError(f"broadcast_tensors: shapes {[list(x.shape) for x in tensors]} don't broadcast") from None
+    shape = common_shape("broadcast_tensors", *[x._array.shape for x in tensors])
     return tuple(broadcast_to(x, shape) for x in tensors)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from chainrule import formats, kernels
 from chainrule.autograd.grad_mode import enable_grad
 from chainrule.recording.state import paused
-from chainrule.tensor import Handle, Tensor, wrap
+from chainrule.tensor import Handle, Tensor, listed, wrap
 
 __all__ = ["Optimizer", "Params"]
 
@@ -56,7 +56,7 @@ class Optimizer:
                 "optimizer parameters need to be organized in ordered collections, but "
                 "the ordering of tensors in sets will change between runs. Please use a list instead."
             )
-        items = [given] if isinstance(given, Tensor) else list(given)
+        items = listed(given)
         names = [x[0] for x in items if isinstance(x, tuple)]
         params = [x[1] if isinstance(x, tuple) else x for x in items]
         if names and len(names) != len(params):

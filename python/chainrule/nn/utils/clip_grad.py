@@ -9,7 +9,7 @@ import numpy as np
 
 from chainrule import kernels
 from chainrule.formats import is_dense
-from chainrule.tensor import Tensor, wrap
+from chainrule.tensor import Tensor, listed, wrap
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm"]
 
@@ -21,7 +21,7 @@ def get_total_norm(
     tensors: Tensors, norm_type: float = 2.0, error_if_nonfinite: bool = False, foreach: bool | None = None
 ) -> Tensor:
     """The ``norm_type``-norm of all elements of all tensors together (``inf``: the largest magnitude)."""
-    return wrap(_total([t._array for t in _listed(tensors)], float(norm_type), error_if_nonfinite))
+    return wrap(_total([t._array for t in listed(tensors)], float(norm_type), error_if_nonfinite))
 
 
 def clip_grads_with_norm_(
@@ -64,12 +64,8 @@ def clip_grad_value_(parameters: Tensors, clip_value: float, foreach: bool | Non
         g._bump()
 
 
-def _listed(tensors: Tensors) -> list[Tensor]:
-    return [tensors] if isinstance(tensors, Tensor) else list(tensors)
-
-
 def _gradients(parameters: Tensors) -> list[Tensor]:
-    return [p._grad for p in _listed(parameters) if p._grad is not None]
+    return [p._grad for p in listed(parameters) if p._grad is not None]
 
 
 def _one_list(arrays: list[Array]) -> bool:
