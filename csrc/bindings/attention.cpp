@@ -13,7 +13,7 @@ namespace {
 // An input (batch, heads, rows, columns): as it lies in memory where its columns are contiguous, else copied.
 template <class T>
 struct Heads {
-  py::array array;
+  py::array array = no_array();
   const T* data;
   HeadStrides strides;
   Shape shape;

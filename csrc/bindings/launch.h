@@ -27,7 +27,7 @@ inline Work on_one_thread(double nanoseconds) {
   return work;
 }
 inline double flops(double n) { return n / 50; }  // products: 50 GFLOP/s a thread
-inline double bytes(double n) { return n / 10; }  // passes over memory: 10 GB/s a thread
+inline double bytes(double n) { return n / 16; }  // passes over memory: 16 GB/s a thread
 
 // f() without the GIL; f doesn't throw.
 void release_gil_and(const std::function<void()>& f);

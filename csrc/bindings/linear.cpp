@@ -54,7 +54,7 @@ py::object linear(py::handle x_in, py::handle weight, const py::object& bias, co
     if (!bias.is_none()) b = input<T>(op, "bias", bias, Shape{n});
     Input<T> r{};
     if (!residual.is_none()) r = input<T>(op, "residual", residual, with_last(x.shape(), n));
-    py::array y = empty<T>(op, with_last(x.shape(), n)), z;
+    py::array y = empty<T>(op, with_last(x.shape(), n)), z = no_array();
     if (return_preactivation) z = empty<T>(op, with_last(x.shape(), n));
     if (y.size() > 0) {
       const Work work = product_work<T>(1, m, n, k);
@@ -74,8 +74,7 @@ py::array sum_of(const char* arg, py::handle x, const Shape& shape, std::initial
   if (Shape(to.array.shape(), to.array.shape() + to.array.ndim()) != shape)
     refuse(op, arg, describe(x), "the shape of the gradient that is added to it");
   for (const py::array& other : others)
-    if (other.size() && may_overlap(to.array, other))
-      refuse(op, arg, describe(x), "memory that no other argument uses");
+    if (other && may_overlap(to.array, other)) refuse(op, arg, describe(x), "memory that no other argument uses");
   return to.array;
 }
 
@@ -97,7 +96,7 @@ py::tuple linear_backward(py::handle dy_in, py::handle x_in, py::handle weight, 
       saved = input<T>(op, "saved", saved_in, dy.shape());
     }
     const auto [need_dx, need_dw, need_db] = needs;
-    py::array dx, dw, db;
+    py::array dx = no_array(), dw = no_array(), db = no_array();
     if (need_dx) dx = empty<T>(op, x.shape());
     const bool add_dw = need_dw && !std::get<0>(into).is_none(), add_db = need_db && !std::get<1>(into).is_none();
     if (add_dw) dw = sum_of<T>("into[0]", std::get<0>(into), w.shape(), {dy.array, x.array, w.array, saved.array});

@@ -8,7 +8,7 @@ namespace {
 // A matrix operand, possibly batched: its last two dimensions as they lie in memory.
 template <class T>
 struct Matrices {
-  py::array array;  // keeps a copy alive
+  py::array array = no_array();  // keeps a copy alive
   const T* data;
   i64 rows, columns;  // of the product's operand, after `transposed`
   i64 ld;

@@ -11,13 +11,11 @@
 #include "bindings/registry.h"
 #include "bindings/structure.h"
 #include "runtime/clock.h"
-#include "runtime/pool.h"
 
 namespace chainrule {
 
 namespace {
 
-PyTypeObject* g_recorded_type = nullptr;  // chainrule.recording.arrays.Recorded; lives as long as the process
 py::handle g_missing;
 
 // d[key] must be this very object (or equal, where it is a plain value); no value: the key must be missing.
@@ -285,47 +283,10 @@ py::object replay(py::list steps, py::handle args, py::handle kwargs) {
 
 }  // namespace
 
-py::array fresh_array(const py::dtype& dtype, const Shape& shape, const Shape& strides) {
-  const py::ssize_t item = dtype.itemsize();
-  size_t bytes = size_t(item);
-  for (i64 n : shape) bytes *= size_t(n);
-  std::vector<py::ssize_t> steps(strides.begin(), strides.end());
-  for (py::ssize_t& s : steps) s *= item;
-  Arena* arena = Arena::current();
-  if (!arena) {
-    void* block = pool_allocate(bytes);
-    const py::capsule owner(block, [](void* p) { pool_release(p); });
-    return steps.empty() ? py::array(dtype, shape, block, owner) : py::array(dtype, shape, steps, block, owner);
-  }
-  struct Owner {
-    Arena* arena;
-    void* block;
-  };
-  auto* owner = new Owner{arena, arena->allocate(bytes)};
-  py::capsule capsule(owner, [](void* p) {
-    auto* o = static_cast<Owner*>(p);
-    o->arena->release(o->block);
-    delete o;
-  });
-  const auto& api = py::detail::npy_api::get();
-  const std::vector<Py_intptr_t> sizes(shape.begin(), shape.end());
-  const int flags = py::detail::npy_api::NPY_ARRAY_WRITEABLE_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
-  PyTypeObject* type = g_recorded_type ? g_recorded_type : api.PyArray_Type_;
-  PyObject* made = api.PyArray_NewFromDescr_(type, py::dtype(dtype).release().ptr(), int(shape.size()), sizes.data(),
-                                             steps.empty() ? nullptr : steps.data(), owner->block, flags, nullptr);
-  if (!made) throw py::error_already_set();
-  api.PyArray_SetBaseObject_(made, capsule.release().ptr());
-  return py::reinterpret_steal<py::array>(made);
-}
-
 BINDINGS(recording) {
   py::register_exception<RecordingError>(m, "RecordingError", PyExc_RuntimeError);
   g_missing = py::module_::import("builtins").attr("object")().release();
   m.attr("MISSING") = g_missing;
-  m.def(
-      "set_recorded_type",
-      [](py::handle type) { g_recorded_type = reinterpret_cast<PyTypeObject*>(type.inc_ref().ptr()); },
-      py::arg("type"));
   m.def("is_recording", [] { return Recording::active() != nullptr; });
   m.def("replay", replay, py::arg("steps"), py::arg("args"), py::arg("kwargs"));
   py::class_<RecordedStep>(m, "RecordedStep")

@@ -21,7 +21,7 @@ template <class T, class F>
 py::array reduce_passes(const char* op, const Input<T>& in, const std::vector<bool>& reduced, bool keepdims, F&& run) {
   py::array y = empty<T>(op, reduced_shape(in.shape(), reduced, keepdims));
   const std::vector<Form> passes = reduction_passes(in.shape(), reduced);
-  py::array between;  // keeps the result of one pass until the next has read it
+  py::array between = no_array();  // keeps the result of one pass until the next has read it
   const T* from = in.data;
   for (size_t i = 0; i < passes.size(); i++) {
     const Form& f = passes[i];

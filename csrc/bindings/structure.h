@@ -44,7 +44,7 @@ class Result {
   enum Kind { kTensor, kTuple, kNamedTuple, kList, kDict, kSame };
   Kind kind_;
   py::object type_, value_;
-  py::array array_;
+  py::array array_ = no_array();
   std::vector<py::object> keys_;
   std::vector<Result> parts_;
 };

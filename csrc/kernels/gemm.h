@@ -38,6 +38,7 @@ template <class T>
 CHAINRULE_INLINE Grid grid_of(i64 batches, i64 m, i64 n, i64 k) {
   constexpr i64 kEnoughChunks = 16;
   constexpr i64 kSmallChunk = i64(1) << 19;     // products: 5 to 10 us
+  constexpr i64 kLeastChunk = i64(1) << 15;     // 0.5 us
   constexpr i64 kFewColumns = 512 / sizeof(T);  // a packed tile of A should serve this many
   i64 rows = at_most(m, kMostRows), columns = at_most(round_up(n, kPanel<T>), kMostColumns);
   const auto chunks = [&] {
@@ -55,6 +56,13 @@ CHAINRULE_INLINE Grid grid_of(i64 batches, i64 m, i64 n, i64 k) {
       rows = round_up(rows / 2, kTileRows);
     else
       break;
+  }
+  // Still one: two, where that leaves each thread more work than calling it takes.
+  if (chunks() == 1 && rows * columns * k >= 2 * kLeastChunk) {
+    if (ceil_div(n, kPanel<T>) % 2 == 0)
+      columns /= 2;
+    else if (rows > kTileRows)
+      rows = ceil_div(rows, i64(2));
   }
   Grid g{m, n, k, 0, 0, ceil_div(m, at_least(rows, i64(1))), ceil_div(n, at_least(columns, i64(1))), 0, false};
   // Equal chunks instead of full ones and a small last one.
@@ -262,7 +270,7 @@ CHAINRULE_INLINE Part part_of(const Grid& g, i64 chunk) {
 // scratch: products_scratch() elements.
 template <class T, class Make>
 CHAINRULE_INLINE void products(Team& team, i64 batches, const Grid& g, T* scratch, Make&& make) {
-  constexpr i64 kSmallChunk = i64(1) << 18;
+  constexpr i64 kSmallChunk = i64(1) << 15;
   const i64 chunks = g.row_chunks * g.column_chunks;
   const i64 spans = g.split ? g.spans : 1;
   T* const own = scratch + team.rank() * thread_scratch<T>(g);
