@@ -3,6 +3,8 @@
 #include <pybind11/pybind11.h>
 
 #include <functional>
+#include <tuple>
+#include <type_traits>
 
 #include "kernels.h"
 #include "runtime/recording.h"
@@ -37,6 +39,9 @@ enum class OnInterrupt { stop, finish };  // finish: for kernels that update sta
 // Runs `region` with the GIL released when the work is worth it; raises KeyboardInterrupt if it was interrupted.
 void run(const Work& work, const RegionBody& region);
 
+template <class A>
+using Carried = std::conditional_t<sizeof(A) <= 16 && std::is_trivially_copyable_v<A>, A, const A&>;
+
 template <class... Params, class... Args>
 void launch_with(OnInterrupt on_interrupt, const Work& work, void (*kernel)(Team&, Params...), const Args&... args) {
   if (Recording* recording = Recording::active()) {
@@ -45,7 +50,10 @@ void launch_with(OnInterrupt on_interrupt, const Work& work, void (*kernel)(Team
     node->serial = work.threads == 1;
     if (!recording->add(std::move(node))) return;
   }
-  auto body = [&](Team& team) { kernel(team, args...); };
+  // By value where they are small: the workers get the arguments in two lines, not from all over this thread's stack.
+  alignas(64) auto body = [kernel, held = std::tuple<Carried<Args>...>(args...)](Team& team) {
+    std::apply([&](const auto&... given) { kernel(team, given...); }, held);
+  };
   using Body = decltype(body);
   run(work, {[](void* closure, Team& team) { (*static_cast<Body*>(closure))(team); }, &body,
              on_interrupt == OnInterrupt::stop});

@@ -24,10 +24,10 @@ std::atomic<int> g_threads{0};  // 0: not asked for yet
 std::atomic<bool> g_forked{false};
 bool (*g_interrupt_check)() = nullptr;
 
-// Measured with 2 threads: a region costs 0.15 us when the workers are awake (1 to 2 us where the cores share no cache),
-// and a chunk's data come from the other core's cache at 0.1 us per KB. Estimates are high, by 4 for streams that lie in
-// cache and by 2 to 3 for products, so an estimate of 6 us is 1.5 to 3 us of work. Each further thread wants half as
-// much again.
+// Measured with 2 threads: a region costs 0.15 us when the workers are awake (1 to 2 us where the cores share no
+// cache), and a chunk's data come from the other core's cache at 0.1 us per KB. Estimates are high, by 4 for streams
+// that lie in cache and by 2 to 3 for products, so an estimate of 6 us is 1.5 to 3 us of work. Each further thread
+// wants half as much again.
 constexpr double kSerialCost = 6e3;
 std::atomic<double> g_serial_cost{kSerialCost};
 
@@ -67,16 +67,22 @@ struct Members {
 };
 static_assert(kMostThreads < 0x7FFF, "fields hold a count of threads");
 
+// Fields lie by who writes them: a line that another core has written takes 50 ns to come, from another cache 200, and
+// a region of a few us waits for each.
 struct TeamState {
-  std::unique_ptr<Share[]> shares;
+  // Read by all, seldom written.
+  alignas(64) std::unique_ptr<Share[]> shares;
   int capacity = 0;
-  u64 loop = 0;  // the last number used
+  std::atomic<bool> stopped{false};
+  // The caller's own.
+  alignas(64) u64 loop = 0;  // the last number used
   bool busy = false;
-  i64 polled = 0;            // when the interrupt check was last asked; 0: not yet in this region
-  std::atomic<int> cpu{-1};  // the caller's
-  alignas(64) std::atomic<bool> stopped{false};
+  i64 polled = 0;  // when the interrupt check was last asked; 0: not yet in this region
+  // Who is there.
   alignas(64) std::atomic<u64> members{0};
-  Phase phase;  // moves when a barrier is passed, when a thread joins or leaves
+  std::atomic<u32> left{0};  // workers that have joined and are done
+  std::atomic<int> cpu{-1};  // the caller's
+  Phase phase;               // moves when a barrier is passed, when a thread leaves; when one joins that is waited for
 
   void prepare(int threads) {
     if (threads > capacity) {
@@ -87,7 +93,7 @@ struct TeamState {
       for (int i = 0; i < capacity; i++) shares[i].next = 0;
       loop = 0;
     }
-    stopped.store(false, std::memory_order_relaxed);
+    if (stopped.load(std::memory_order_relaxed)) stopped.store(false, std::memory_order_relaxed);
     polled = 0;
   }
 
@@ -210,20 +216,21 @@ void run_serial(TeamState& state, const RegionBody& body) {
 struct Call {
   std::atomic<bool> taken{false};
   TeamState state;
-  RegionBody body;
+  // What a worker needs to begin, in the line that it waits on.
+  alignas(64) Phase begun;
+  u32 number = 0;  // of the region
   std::atomic<int> size{0};
   u64 loop_before;
-  u32 number = 0;  // of the region
-  alignas(64) Phase begun;
-  alignas(64) std::atomic<u32> left{0};  // workers that have joined and are done
+  RegionBody body;
 };
+static_assert(sizeof(RegionBody) + sizeof(Phase) + 16 <= 64, "one line");
 Call& the_call() {
   static Call* const call = new Call;
   return *call;
 }
 
 bool join(Call& call, int rank) {
-  Members now{call.state.members.load(std::memory_order_acquire)};
+  Members now{Members::kOpen + Members::kJoined};  // a guess, that spares a look: the caller alone
   while (now.open() && rank < call.size.load(std::memory_order_relaxed))
     if (call.state.members.compare_exchange_weak(now.word, now.word + Members::kJoined, std::memory_order_acq_rel,
                                                  std::memory_order_acquire))
@@ -252,9 +259,9 @@ void serve(int rank) {
     seen = call.number;  // a region that began since then, perhaps
     Team team = call.state.member(rank, call.size, call.loop_before, false);
     call.state.part(team);
-    call.state.phase.advance();
+    if (call.body.joining == Joining::at_start) call.state.phase.advance();
     call.body.call(call.body.closure, team);
-    call.left.fetch_add(1, std::memory_order_acq_rel);
+    call.state.left.fetch_add(1, std::memory_order_acq_rel);
     call.state.phase.advance();
   }
 }
@@ -262,6 +269,10 @@ void serve(int rank) {
 // Until done(), or `nanoseconds` have passed. No interrupts are asked for: a chunk that has begun is finished.
 template <class Done>
 void await(Call& call, i64 nanoseconds, Done&& done) {
+  for (int i = 0; i < 64; i++) {
+    if (done()) return;
+    cpu_relax();
+  }
   const i64 until = nanoseconds + now_ns();
   for (;;) {
     const u32 before = call.state.phase.now();
@@ -280,7 +291,7 @@ void run_parallel(Call& call, int threads, const RegionBody& body) {
   call.loop_before = state.loop;
   call.number = call.begun.now() + 1;
   state.cpu.store(current_cpu(), std::memory_order_relaxed);
-  call.left.store(0, std::memory_order_relaxed);
+  state.left.store(0, std::memory_order_relaxed);
   state.members.store(Members::kOpen + Members::kJoined, std::memory_order_release);
   call.begun.advance();
 
@@ -298,7 +309,7 @@ void run_parallel(Call& call, int threads, const RegionBody& body) {
   }
   close();
   const u32 workers = u32(joined()) - 1;
-  await(call, kForever, [&] { return call.left.load(std::memory_order_acquire) == workers; });
+  await(call, kForever, [&] { return state.left.load(std::memory_order_acquire) == workers; });
 }
 
 }  // namespace
