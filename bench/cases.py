@@ -351,6 +351,7 @@ CONVOLUTIONS = {
 }
 
 
+SUMMED = ("128x16x32x32 -> 16, 3x3", "16x256x28x28 -> 64, 1x1")  # with a residual
 CHANNELS_LAST = (
     "128x16x32x32 -> 16, 3x3",
     "16x64x56x56 -> 64, 3x3",
@@ -384,6 +385,18 @@ def convolution(label: str, sizes: tuple[int, ...]) -> list[Case]:
         Case("conv2d_backward_input", label, shaped(dy, w, list(x)), how, to_input, work),
         Case("conv2d_backward_weight", label, shaped(dy, x, list(w)), how, to_weight, work, tolerance=1e-4),
     ]
+    if label in SUMMED:
+        cases.append(
+            Case(
+                "conv2d",
+                f"{label} + bias + residual, relu",
+                shaped(x, w, (out,), stride, padding, 1, groups, "relu", dy),
+                peers={
+                    "torch": lambda t, x, w, b, *rest: t.nn.functional.conv2d(x, w, b, **how).add_(rest[-1]).relu_()
+                },
+                flops=work,
+            )
+        )
     for case in cases:
         case.peers["torch channels_last"] = case.peers["torch"]
     if label in CHANNELS_LAST:

@@ -135,6 +135,65 @@ def test_linear_and_residual(name: str, rows: int, dtype: Any, gradients: bool) 
         assert len(after) <= 3
 
 
+# h = conv2d(x, w)
+ADDED: dict[str, Callable[..., Any]] = {
+    "h + r": lambda h, r: h + r,
+    "r + h": lambda h, r: r + h,
+    "relu(h + r)": lambda h, r: F.relu(h + r),
+    "silu(r + h)": lambda h, r: F.silu(r + h),
+}
+LEFT: dict[str, Callable[..., Any]] = {
+    "h + h": lambda h, r: (h + h) * r,
+    "used again": lambda h, r: (h + r) * h,
+    "r is made later": lambda h, r: h + cr.exp(r),
+    "r is repeated": lambda h, r: h + r[:1],
+    "r is a vector": lambda h, r: h + r[0, 0, 0],
+    "r lies otherwise": lambda h, r: h + r.transpose(2, 3),
+    "h in place": lambda h, r: h.add_(r),
+    "after the activation": lambda h, r: F.relu(h) + r,
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("channels", [3, 16])
+@pytest.mark.parametrize("name", [*ADDED, *LEFT])
+@pytest.mark.parametrize("last", [False, True])
+def test_conv_and_residual(name: str, channels: int, dtype: Any, last: bool) -> None:
+    laid_out = (lambda x: x.to(memory_format=cr.channels_last)) if last else lambda x: x
+
+    def fn(x: cr.Tensor, w: cr.Tensor, b: cr.Tensor, r: cr.Tensor) -> Any:
+        r = r * 1
+        return (ADDED | LEFT)[name](F.conv2d(x, w, b, padding=1), r)
+
+    shapes = [(3, channels, 9, 9), (channels, channels, 3, 3), (channels,), (3, channels, 9, 9)]
+    x, w, b, r = (normal(*s, dtype=dtype, seed=i) for i, s in enumerate(shapes))
+    inputs = laid_out(x), w, b, laid_out(r)
+    before, after = check(lambda *xs: (fn(*xs),), *inputs)
+    assert before.count("add") == 1
+    assert parts(after).count("add") == (name in LEFT)
+    if name in ADDED:
+        assert after.count("conv2d") == 1
+        assert not {"relu", "silu"} & set(parts(after))
+    before, after = check(with_gradients(fn), *inputs)
+    if name in ("relu(h + r)", "h + r"):
+        assert parts(after).count("add") == before.count("add") - 1
+
+
+def test_a_residual_block_keeps_its_bits() -> None:
+    """Without a norm, so that the sum is the last convolution's."""
+
+    def fn(x: cr.Tensor, *weights: cr.Tensor) -> cr.Tensor:
+        for first, second in zip(weights[::2], weights[1::2], strict=True):
+            x = F.relu(F.conv2d(F.relu(F.conv2d(x, first, padding=1)), second, padding=1) + x)
+        return x
+
+    weights = [normal(16, 16, 3, 3, seed=i) * 0.1 for i in range(4)]
+    for x in (normal(2, 16, 12, 12), normal(2, 16, 12, 12).to(memory_format=cr.channels_last)):
+        before, after = check(with_gradients(fn), x, *weights)
+        assert parts(after).count("relu") == 0
+        assert parts(after).count("add") == before.count("add") - 2
+
+
 def trainer(rows: int, uses: int = 1) -> Callable[..., Any]:
     """A step that trains on batches of so many rows, clears the gradients once, and uses one layer so many times."""
     cr.manual_seed(0)

@@ -58,7 +58,7 @@ Work work_of(const Conv2d& c) {
 }
 
 py::array conv2d(py::handle x_in, py::handle weight, py::handle bias, py::handle stride, py::handle padding,
-                 py::handle dilation, py::handle groups, const std::string& activation) {
+                 py::handle dilation, py::handle groups, const std::string& activation, py::handle residual) {
   const char* op = "conv2d";
   return by_dtype(op, "x", x_in, [&](auto zero) {
     using T = decltype(zero);
@@ -68,10 +68,12 @@ py::array conv2d(py::handle x_in, py::handle weight, py::handle bias, py::handle
     const Activation act = activation_named(op, activation);
     Input<T> b{};
     if (!bias.is_none()) b = input<T>(op, "bias", bias, Shape{conv.cout});
+    Images<T> r{};
+    if (!residual.is_none()) r = images<T>(op, "residual", residual, output_shape(conv), x.format);
     py::array y = empty_images<T>(op, output_shape(conv), x.format);
     const Work work = work_of<T>(conv);
     const Scratch<T> scratch(kernels<T>().conv2d_scratch(conv, work.threads));
-    launch(work, kernels<T>().conv2d, data<T>(y), x.data, w.data, b.data, conv, act, static_cast<T*>(scratch));
+    launch(work, kernels<T>().conv2d, data<T>(y), x.data, w.data, b.data, r.data, conv, act, static_cast<T*>(scratch));
     return y;
   });
 }
@@ -130,7 +132,7 @@ py::array conv2d_backward_bias(py::handle dy) {
 BINDINGS(conv) {
   using py::arg;
   m.def("conv2d", conv2d, arg("x"), arg("weight"), arg("bias") = py::none(), arg("stride") = 1, arg("padding") = 0,
-        arg("dilation") = 1, arg("groups") = 1, arg("activation") = "none");
+        arg("dilation") = 1, arg("groups") = 1, arg("activation") = "none", arg("residual") = py::none());
   m.def("conv2d_backward_input", conv2d_backward_input, arg("dy"), arg("weight"), arg("input_shape"), arg("stride") = 1,
         arg("padding") = 0, arg("dilation") = 1, arg("groups") = 1);
   m.def("conv2d_backward_weight", conv2d_backward_weight, arg("dy"), arg("x"), arg("weight_shape"), arg("stride") = 1,

@@ -1,7 +1,7 @@
 // conv2d_backward_input: dx[n, c, iy, ix] = sum over o, ky, kx of w[o, c, ky, kx] dy[n, o, v, u], as in conv.cpp.
 //
 // With strides, the pixels of dx fall into phases (conv_phases.h).
-#include "conv_phases.h"
+#include "conv_sizes.h"
 #include "conv_winograd.h"
 
 namespace chainrule::CHAINRULE_ISA {
@@ -31,23 +31,22 @@ struct InputRoom {
 };
 
 template <class T>
-void pack_weights(Team& team, T* to, const T* w, const Conv2d& conv, const Sizes& s, const InputRoom<T>& room) {
-  const Window2d& g = conv.window;
+void pack_weights(Team& team, T* to, const Weights<T>& w, const Conv2d& conv, const Sizes& s,
+                  const InputRoom<T>& room) {
+  const Phases phases{conv.window, true};
   const i64 tiles = conv_tiles(s.in);
   parallel_for(team, conv.groups * tiles, ceil_div(kFlatGrain, s.out * s.taps * kConvRows), [&](i64 begin, i64 end) {
     for (i64 i = begin; i < end; i++) {
       const i64 group = i / tiles, tile = i % tiles, first = conv_tile_row(tile, s.in);
-      const Weights<T> from{w + group * s.out * s.in * s.taps, s.taps, s.in * s.taps, g.kw};
       T* out = to + group * room.group;
-      for (i64 py = 0; py < rows_of_phases(g); py++)
-        for (i64 px = 0; px < columns_of_phases(g); px++) {
-          const Phase y = row_phase(g, py), x = column_phase(g, px);
-          const i64 depth = s.out * y.taps * x.taps;
-          if (depth > 0)
-            from.pack(out + tile * depth * kConvRows, first, conv_tile_row(tile + 1, s.in) - first, s.out, taps_of(y),
-                      taps_of(x));
-          out += tiles * depth * kConvRows;
-        }
+      for (i64 p = 0; p < phases.count(); p++) {
+        const PixelPhase at = phases[p];
+        const i64 depth = s.out * at.view.taps();
+        if (depth > 0)
+          w.pack(out + tile * depth * kConvRows, group, first, conv_tile_row(tile + 1, s.in) - first, s.out, at.taps_y,
+                 at.taps_x);
+        out += tiles * depth * kConvRows;
+      }
     }
   });
 }
@@ -130,44 +129,21 @@ void input_band(T* dx, const T* dy, const InputBand& b, const InputRoom<T>& room
 
 // One output channel and one or two inputs per group: straight from dy's plane, without strides, or from its pixels.
 CHAINRULE_INLINE bool depthwise_input(const Conv2d& conv, const Sizes& s) {
-  return (stride_of_one(conv) || !planar(conv)) && depthwise(s.in, s.out, unstrided_view(conv.window));
+  return (stride_of_one(conv.window) || !planar(conv)) && depthwise(s.in, s.out, unstrided_view(conv.window));
 }
 
 template <class T>
-void input_depthwise_pixels(Team& team, T* dx, const T* dy, const T* w, const Conv2d& conv, const Sizes& s,
-                            T* scratch) {
-  const Window2d& g = conv.window;
-  const DepthwisePixels<T> pixels{dx, dy, w, s.y, s.x, conv.batch, conv.cin, s.in, g.w};
-  const auto each = [&](auto&& f) {
-    T* weights = scratch;
-    for (i64 py = 0; py < rows_of_phases(g); py++)
-      for (i64 px = 0; px < columns_of_phases(g); px++) {
-        const Phase y = row_phase(g, py), x = column_phase(g, px);
-        const View view = view_of_phase(g, y, x);
-        f(view, y, x, Placement{py, px, g.sh, g.sw}, weights);
-        weights += pixels_room<T>(view, conv.cin);
-      }
-  };
-  each([&](const View& v, const Phase& y, const Phase& x, const Placement&, T* weights) {
-    pack_windows(team, weights, pixels, v, {g.kw, s.taps, y.first, y.step, x.first, x.step});
-  });
-  team.barrier();
-  each([&](const View& v, const Phase&, const Phase&, const Placement& at, const T* weights) {
-    depthwise_pixels(team, pixels, v, at, weights, NoEpilogue());
-  });
-}
-
-template <class T>
-void input_depthwise(Team& team, T* dx, const T* dy, const T* w, const Conv2d& conv, const Sizes& s, T* scratch) {
+void input_depthwise(Team& team, const ConvArrays<T>& a, const Conv2d& conv, const Sizes& s, T* scratch) {
+  if (!planar(conv)) return depthwise_pixels(team, a, s.turned(), {conv.window, true}, scratch);
   const View view = unstrided_view(conv.window);
   T* const storage = scratch + team.rank() * part_room<T>(view);
   const i64 grain = ceil_div(kFlatGrain * 8, at_least(i64(1), s.image * s.in * s.taps));
   parallel_for(team, s.products, grain, [&](i64 begin, i64 end) {
     for (i64 i = begin; i < end; i++)
-      each_part(dy + i * s.size, view, storage, [&](i64 row, const Band& band, const i32* offset) {
+      each_part(a.x + s.y_at(i), view, storage, [&](i64 row, const Band& band, const i32* offset) {
         for (i64 c = 0; c < s.in; c++)
-          depthwise_sums(dx + (i * s.in + c) * s.image + row * view.columns, view.columns, storage, offset,
-                         w + (i % conv.groups * s.in + c) * s.taps, band);
+          depthwise_sums(a.y + s.x_at(i) + c * s.image + row * view.columns, view.columns, storage, offset,
+                         a.w.at(i % s.groups, c), band);
       });
   });
 }
@@ -199,14 +175,13 @@ void input_pointwise(Team& team, T* dx, const T* dy, const T* w, const Conv2d& c
   });
 }
 
-// Of all images, or of those that `again` names.
 template <class T>
-void input_planes(Team& team, T* dx, const T* dy, const T* w, const Conv2d& conv, const Sizes& s, T* scratch,
-                  const Again<T>* again = nullptr) {
+void input_planes(Team& team, const ConvArrays<T>& a, const Conv2d& conv, const Sizes& s, T* scratch,
+                  Wanted<T> wanted) {
   const Window2d& g = conv.window;
   const InputRoom<T> room(conv, s);
   const BandCut& cut = room.cut;
-  pack_weights(team, scratch, w, conv, s, room);
+  pack_weights(team, scratch, a.w, conv, s, room);
   team.barrier();
   T* const storage = scratch + room.weights + team.rank() * room.own;
   const i64 bands = rows_of_phases(g) * cut.bands();
@@ -214,73 +189,49 @@ void input_planes(Team& team, T* dx, const T* dy, const T* w, const Conv2d& conv
   parallel_for(team, s.products * bands, grain, [&](i64 begin, i64 end) {
     for (i64 i = begin; i < end; i++) {
       const i64 product = i / bands, band = i % cut.bands(), py = i % bands / cut.bands();
-      if (again && !(*again)(product)) continue;
+      if (!wanted(product)) continue;
       InputBand b{g, s, py, band / cut.across * cut.rows, 0, band % cut.across * cut.columns, row_phase(g, py)};
       b.rows = at_most(cut.rows, b.y.count - b.row);
       if (b.rows > 0)
-        input_band(dx + product * s.in * s.image, dy + product * s.out * s.size, b, room,
-                   scratch + product % conv.groups * room.group, storage);
+        input_band(a.y + s.x_at(product), a.x + s.y_at(product), b, room, scratch + product % s.groups * room.group,
+                   storage);
     }
   });
 }
 
-CHAINRULE_INLINE LaneFilter input_lane_filter(const Conv2d& conv, const Sizes& s) {
-  return {s.products, conv.groups, s.out, s.in, s.y, s.x, conv.window.w};
-}
-template <class T>
-LaneCut<T> input_lane_cut(const Conv2d& conv, const Sizes& s) {
-  return LaneCut<T>(input_lane_filter(conv, s), largest_phase(conv.window), s.taps);
+CHAINRULE_INLINE LaneFilter input_lanes(const Conv2d& conv, const Sizes& s) {
+  return {s.turned(), {conv.window, true}};
 }
 
 // With strides a phase's columns lie apart in dx: no vec of planes.
 template <class T>
 CHAINRULE_INLINE bool by_lanes(const Conv2d& conv, const Sizes& s) {
-  return !planar(conv) || (stride_of_one(conv) && worth_lanes<T>(unstrided_view(conv.window), s.out, s.in));
+  return !planar(conv) || (stride_of_one(conv.window) && worth_lanes<T>(unstrided_view(conv.window), s.out, s.in));
 }
 
 template <class T>
 i64 direct_scratch(const Conv2d& conv, const Sizes& s, i64 threads) {
-  if (by_lanes<T>(conv, s)) return input_lane_cut<T>(conv, s).scratch(input_lane_filter(conv, s), threads);
+  if (by_lanes<T>(conv, s)) return lanes_scratch<T>(input_lanes(conv, s), threads);
   const InputRoom<T> room(conv, s);
   return room.weights + threads * room.own;
 }
 
-// Of all images, or of those that `again` names.
 template <class T>
-void input_direct(Team& team, T* dx, const T* dy, const T* w, const Conv2d& conv, const Sizes& s, T* scratch,
-                  const Again<T>* again = nullptr) {
-  if (!by_lanes<T>(conv, s)) return input_planes(team, dx, dy, w, conv, s, scratch, again);
-  const Window2d& g = conv.window;
-  const Weights<T> weights{w, s.taps, s.in * s.taps, g.kw};
-  const auto phase = [&](i64 i) {
-    const i64 py = i / columns_of_phases(g), px = i % columns_of_phases(g);
-    const Phase y = row_phase(g, py), x = column_phase(g, px);
-    return LanePhase{view_of_phase(g, y, x), taps_of(y), taps_of(x), py, px, g.sh, g.sw};
-  };
-  const LaneArrays<T> arrays{dx, dy, weights, s.out * s.in * s.taps, {nullptr, Activation::none}};
-  filter_lanes(team, arrays, input_lane_filter(conv, s), input_lane_cut<T>(conv, s),
-               rows_of_phases(g) * columns_of_phases(g), phase, scratch,
-               [&](i64 product) { return !again || (*again)(product); });
+void input_direct(Team& team, const ConvArrays<T>& a, const Conv2d& conv, const Sizes& s, T* scratch,
+                  Wanted<T> wanted = {}) {
+  if (by_lanes<T>(conv, s))
+    filter_lanes(team, a, input_lanes(conv, s), scratch, wanted);
+  else
+    input_planes(team, a, conv, s, scratch, wanted);
 }
 
 CHAINRULE_INLINE Filter input_filter(const Conv2d& conv, const Sizes& s) {
-  return filter_of(unstrided_view(conv.window), s.products, conv.groups, s.out, s.in, s.y, s.x);
+  return filter_of(unstrided_view(conv.window), s.turned());
 }
 
 template <class T>
 CHAINRULE_INLINE bool by_winograd(const Conv2d& conv, const Sizes& s) {
-  return stride_of_one(conv) && worth_transforming<T>(unstrided_view(conv.window), s.products, s.out, s.in);
-}
-
-template <class T>
-void input_winograd(Team& team, T* dx, const T* dy, const T* w, const Conv2d& conv, const Sizes& s, T* scratch) {
-  const Filter filter = input_filter(conv, s);
-  const Weights<T> weights{w, s.taps, s.in * s.taps, conv.window.kw};
-  filter_planes(team, {dx, dy, weights, s.out * s.in * s.taps, nullptr, nullptr, Activation::none}, filter, scratch);
-  team.barrier();
-  const Again<T> again = again_of(filter, scratch);
-  if (again.any(s.products))
-    input_direct(team, dx, dy, w, conv, s, scratch + FilterCut<T>(filter).marks(filter), &again);
+  return stride_of_one(conv.window) && worth_transforming<T>(unstrided_view(conv.window), s.products, s.out, s.in);
 }
 
 }  // namespace
@@ -290,7 +241,7 @@ i64 conv2d_backward_input_scratch(const Conv2d& conv, i64 threads) {
   const Sizes s = sizes_of(conv);
   if (depthwise_input(conv, s))
     return planar(conv) ? threads * part_room<T>(unstrided_view(conv.window))
-                        : round_up(conv.cin, vec<T>::size) * s.taps;
+                        : pixels_room<T>(s.turned(), {conv.window, true});
   if (pointwise(conv))
     return planar(conv) ? products_scratch<T>(s.products, input_grid<T>(s), threads)
                         : products_scratch<T>(conv.groups, input_pixel_grid<T>(conv, s), threads);
@@ -301,13 +252,14 @@ i64 conv2d_backward_input_scratch(const Conv2d& conv, i64 threads) {
 template <class T>
 void conv2d_backward_input(Team& team, T* dx, const T* dy, const T* w, const Conv2d& conv, T* scratch) {
   const Sizes s = sizes_of(conv);
+  const ConvArrays<T> a{dx, dy, turned_weights(w, conv, s), {nullptr, Activation::none}};
   if constexpr (kTransforms<T>)
-    if (by_winograd<T>(conv, s)) return input_winograd(team, dx, dy, w, conv, s, scratch);
-  if (depthwise_input(conv, s))
-    return planar(conv) ? input_depthwise(team, dx, dy, w, conv, s, scratch)
-                        : input_depthwise_pixels(team, dx, dy, w, conv, s, scratch);
+    if (by_winograd<T>(conv, s))
+      return convolve_by_transforms(team, a, input_filter(conv, s), scratch,
+                                    [&](T* room, Wanted<T> wanted) { input_direct(team, a, conv, s, room, wanted); });
+  if (depthwise_input(conv, s)) return input_depthwise(team, a, conv, s, scratch);
   if (pointwise(conv)) return input_pointwise(team, dx, dy, w, conv, s, scratch);
-  input_direct(team, dx, dy, w, conv, s, scratch);
+  input_direct(team, a, conv, s, scratch);
 }
 
 INSTANTIATE(conv2d_backward_input)

@@ -4,9 +4,9 @@
 // is padded in the product. The order of the sums is that of conv_planes.h, which the same convolutions may take: a
 // tile of packed weights times shifted runs of planes is faster for few outputs or short rows.
 #pragma once
-#include "activation.h"
+#include "conv_arrays.h"
+#include "conv_phases.h"
 #include "conv_planes.h"
-#include "lanes.h"
 
 namespace chainrule::CHAINRULE_ISA {
 
@@ -129,10 +129,10 @@ CHAINRULE_INLINE void panel_sums(const Sums<T>& c, const T* storage, const i32* 
   }
 }
 
-// Weights for panel_sums: `outputs` rows of w from w.data on, at most a panel of them, all of k = (channel, ky, kx).
+// Weights for panel_sums: `outputs` rows of a group, at most a panel of them, all of k = (channel, ky, kx).
 template <class T>
-CHAINRULE_INLINE void pack_panel(T* to, const Weights<T>& w, i64 outputs, i64 channels, const TapList& y,
-                                 const TapList& x) {
+CHAINRULE_INLINE void pack_panel(T* to, const Weights<T>& w, i64 group, i64 first, i64 outputs, i64 channels,
+                                 const TapList& y, const TapList& x) {
   constexpr i64 panel = kPanel<T>, n = kSquare<T>;
   const bool whole = y.first == 0 && x.first == 0 && y.step == 1 && x.step == 1 && x.count == w.kw;
   if (whole) {
@@ -141,63 +141,21 @@ CHAINRULE_INLINE void pack_panel(T* to, const Weights<T>& w, i64 outputs, i64 ch
     for (i64 c = 0; c < channels * taps; c += run)
       for (i64 j = 0; j < panel; j += n)
         for (i64 k = 0; k < run; k += n)
-          transpose_square(to + (c + k) * panel + j, panel, w.data + c / taps * w.channel + j * w.row + k, w.row,
+          transpose_square(to + (c + k) * panel + j, panel, w.at(group, first + j, c / taps) + k, w.row,
                            at_least(i64(0), at_most(n, outputs - j)), at_most(n, run - k));
     return;
   }
   for (i64 c = 0; c < channels; c++)
     for (i64 i = 0; i < y.count; i++)
       for (i64 j = 0; j < x.count; j++, to += panel) {
-        const T* const from = w.data + c * w.channel + (y.first + i * y.step) * w.kw + x.first + j * x.step;
+        const T* const from = w.at(group, first, c) + (y.first + i * y.step) * w.kw + x.first + j * x.step;
         for (i64 o = 0; o < panel; o++) to[o] = o < outputs ? from[o * w.row] : T(0);
       }
 }
 
-// A convolution of lanes: `products` images' groups, x to y. Its result's pixels fall into phases, each of which sees x
-// with a view of its own: one for a forward pass, more for the gradient of a strided one.
-struct LaneFilter {
-  i64 products, groups, in, out;  // channels that are summed; channels of the result, of a group
-  Images x, y;
-  i64 width;  // pixels of a row of y
-  CHAINRULE_INLINE i64 x_at(i64 i) const { return i / groups * x.image + i % groups * in * x.channel; }
-  CHAINRULE_INLINE i64 y_at(i64 i) const { return i / groups * y.image + i % groups * out * y.channel; }
-};
-
-struct LanePhase {
-  View view;
-  TapList taps_y, taps_x;           // those of the window that it sees
-  i64 row, column, step_y, step_x;  // where the view's positions lie in y
-};
-
-// What becomes of finished sums: columns are output channels.
-template <class T>
-struct PixelEpilogue {
-  const T* bias;
-  Activation activation;
-
-  __attribute__((noinline)) void operator()(T* y, i64 ldy, i64, i64 rows, i64 column, i64 columns) const {
-    if (!bias && activation == Activation::none) return;
-    by_activation(activation, [&](auto kind) {
-      for (i64 j = 0; j < columns; j += vec<T>::size) {
-        const i64 lanes = at_most(columns - j, i64(vec<T>::size));
-        const vec<T> offset = bias ? load(bias + column + j, lanes) : vec<T>(0);
-        for (i64 r = 0; r < rows; r++) {
-          vec<T> z = load(y + r * ldy + j, lanes);
-          if (bias) z = z + offset;
-          store(y + r * ldy + j, activate<decltype(kind)::value>(z), lanes);
-        }
-      }
-    });
-  }
-};
-
-template <class T>
-struct LaneArrays {
-  T* y;
-  const T* x;
-  Weights<T> w;  // of the first group
-  i64 group;     // elements of w from a group to the next
-  PixelEpilogue<T> epilogue;
+// A convolution of lanes.
+struct LaneFilter : ImageGroups {
+  Phases phases;
 };
 
 // How the positions are cut, and scratch in elements: the packed weights by group and phase, then each thread's own.
@@ -205,9 +163,9 @@ template <class T>
 struct LaneCut : BandCut {
   i64 line, offsets, own, weights;  // weights: of a group
 
-  // v: a view with the most positions and taps of all phases; taps: of all phases together.
-  LaneCut(const LaneFilter& f, const View& v, i64 taps) {
+  explicit LaneCut(const LaneFilter& f) {
     constexpr i64 kStorage = (i64(256) << 10) / sizeof(T);  // in the L2 beside a panel of weights
+    const View v = f.phases.largest();
     const i64 depth = f.in * v.taps();
     const auto largest = [&](const View& b, auto&& room) {
       return most_of_phases(b, [&](const View& phase) { return room(plane_band(phase)); });
@@ -221,16 +179,21 @@ struct LaneCut : BandCut {
     sums = rows * columns * kPanel<T> * (depth > kSpanK ? 2 : 1);
     offsets = round_up(depth, vec<T>::size);
     own = storage + line + sums + offsets;
-    weights = panels(f) * kPanel<T> * f.in * taps;
+    weights = panels(f) * kPanel<T> * f.in * f.phases.taps();
   }
   CHAINRULE_INLINE static i64 panels(const LaneFilter& f) { return ceil_div(f.out, kPanel<T>); }
-  CHAINRULE_INLINE i64 scratch(const LaneFilter& f, i64 threads) const { return f.groups * weights + threads * own; }
 };
+
+template <class T>
+CHAINRULE_INLINE i64 lanes_scratch(const LaneFilter& f, i64 threads) {
+  const LaneCut<T> cut(f);
+  return f.groups * cut.weights + threads * cut.own;
+}
 
 // One band of one image's group, in phase `at`. x, y: the group's first channels, y's at the band's first position.
 template <class T>
-CHAINRULE_INLINE void band_in_lanes(T* y, const T* x, const LaneFilter& f, const T* weights, const LanePhase& at,
-                                    const Band& b, const LaneCut<T>& cut, const PixelEpilogue<T>& epilogue, i64 group,
+CHAINRULE_INLINE void band_in_lanes(T* y, const T* x, const LaneFilter& f, const T* weights, const PixelPhase& at,
+                                    const Band& b, const LaneCut<T>& cut, const ColumnEpilogue<T>& epilogue, i64 group,
                                     T* scratch) {
   constexpr i64 panel = kPanel<T>;
   const View& v = b.view;
@@ -243,7 +206,7 @@ CHAINRULE_INLINE void band_in_lanes(T* y, const T* x, const LaneFilter& f, const
   lane_offsets<T>(offset, f.in, b);
   Images where = f.y;
   where.pixel *= at.step_x;
-  const i64 row = at.step_y * f.width * f.y.pixel;
+  const i64 row = at.step_y * f.phases.width() * f.y.pixel;
   const bool in_place = !f.y.planar() && depth > 0 && depth <= kSpanK;
   for (i64 o = 0; o < f.out; o += panel) {
     const i64 outputs = at_most(panel, f.out - o);
@@ -256,28 +219,28 @@ CHAINRULE_INLINE void band_in_lanes(T* y, const T* x, const LaneFilter& f, const
       for (i64 i = 0; i < v.positions() * panel; i += vec<T>::size) store(sums + i, vec<T>(0));
     panel_sums<T>({sums, v.columns * panel, panel}, storage, offset, weights + o * depth, outputs, depth, b,
                   sums + v.positions() * panel);
-    epilogue(sums, panel, 0, v.positions(), group * f.out + o, outputs);
+    before_moving(epilogue)(sums, panel, 0, v.positions(), group * f.out + o, outputs);
     for (i64 c = 0; c < outputs; c += vec<T>::size)
-      from_lanes(y + (o + c) * f.y.channel, sums + c, panel, where, row, at_most(outputs - c, i64(vec<T>::size)),
-                 v.rows, v.columns);
+      finish_in_image(y + (o + c) * f.y.channel, sums + c, panel, where, row, at_most(outputs - c, i64(vec<T>::size)),
+                      v.rows, v.columns, epilogue);
   }
 }
 
-// y = f(filter(x) + bias) in `phases` phases, phase(i) each; of all images, or of those that `again` names.
-template <class T, class Phases, class Wanted>
-CHAINRULE_INLINE void filter_lanes(Team& team, const LaneArrays<T>& a, const LaneFilter& f, const LaneCut<T>& cut,
-                                   i64 phases, Phases&& phase, T* scratch, Wanted&& wanted) {
-  const i64 panels = cut.panels(f);
+template <class T>
+CHAINRULE_INLINE void filter_lanes(Team& team, const ConvArrays<T>& a, const LaneFilter& f, T* scratch,
+                                   Wanted<T> wanted) {
+  const LaneCut<T> cut(f);
+  const i64 panels = cut.panels(f), phases = f.phases.count();
   parallel_for(team, f.groups * panels, 1, [&](i64 begin, i64 end) {
     for (i64 i = begin; i < end; i++) {
       const i64 group = i / panels, first = i % panels * kPanel<T>;
-      Weights<T> w = a.w;
-      w.data += group * a.group + first * w.row;
       T* to = scratch + group * cut.weights;
       for (i64 p = 0; p < phases; p++) {
-        const LanePhase at = phase(p);
+        const PixelPhase at = f.phases[p];
         const i64 depth = f.in * at.view.taps();
-        if (depth > 0) pack_panel(to + first * depth, w, at_most(kPanel<T>, f.out - first), f.in, at.taps_y, at.taps_x);
+        if (depth > 0)
+          pack_panel(to + first * depth, a.w, group, first, at_most(kPanel<T>, f.out - first), f.in, at.taps_y,
+                     at.taps_x);
         to += panels * kPanel<T> * depth;
       }
     }
@@ -292,14 +255,14 @@ CHAINRULE_INLINE void filter_lanes(Team& team, const LaneArrays<T>& a, const Lan
       const i64 product = i / bands, number = i % bands / cut.bands(), group = product % f.groups;
       if (!wanted(product)) continue;
       const T* weights = scratch + group * cut.weights;
-      for (i64 p = 0; p < number; p++) weights += panels * kPanel<T> * f.in * phase(p).view.taps();
-      const LanePhase at = phase(number);
+      for (i64 p = 0; p < number; p++) weights += panels * kPanel<T> * f.in * f.phases[p].view.taps();
+      const PixelPhase at = f.phases[number];
       i64 row, column;
       const View view = band_view(at.view, cut, i % cut.bands(), &row, &column);
       if (view.rows <= 0 || view.columns <= 0) continue;
-      const i64 corner = (at.row + row * at.step_y) * f.width + at.column + column * at.step_x;
+      const i64 corner = (at.row + row * at.step_y) * f.phases.width() + at.column + column * at.step_x;
       band_in_lanes(a.y + f.y_at(product) + corner * f.y.pixel, a.x + f.x_at(product), f, weights, at, plane_band(view),
-                    cut, a.epilogue, group, own);
+                    cut, ColumnEpilogue<T>{a.epilogue}, group, own);
     }
   });
 }

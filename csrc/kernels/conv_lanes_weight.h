@@ -75,7 +75,7 @@ CHAINRULE_INLINE void part_products(T* sums, const T* dy, const T* x, const Conv
   T* const line = scratch + cut.storage;
   copy_lanes(scratch, x, s.x, s.in, b, line);
   PixelColumns<T> gradient{dy + first, s.y.pixel};
-  if (s.y.planar()) {
+  if (planar(conv)) {
     T* const pixels = line + cut.line;
     gradient = {pixels, round_up(outputs, size)};
     for (i64 o = 0; o < outputs; o += size)

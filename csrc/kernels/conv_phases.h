@@ -1,7 +1,8 @@
-// The phases of an input gradient: pixels of dx of one residue of their row and column each, by the strides. Each is a
-// convolution of stride 1 over dy with its own taps.
+// The phases of a convolution: pixels of its result that see the other images with one view. A forward pass has one.
+// Those of an input gradient are the pixels of dx of one residue of their row and column each, by the strides; each is
+// a convolution of stride 1 over dy with its own taps.
 #pragma once
-#include "conv_sizes.h"
+#include "view.h"
 
 namespace chainrule::CHAINRULE_ISA {
 
@@ -65,6 +66,31 @@ CHAINRULE_INLINE View unstrided_view(const Window2d& g) {
   return view_of_phase(g, row_phase(g, 0), column_phase(g, 0));
 }
 
-CHAINRULE_INLINE bool stride_of_one(const Conv2d& conv) { return conv.window.sh == 1 && conv.window.sw == 1; }
+CHAINRULE_INLINE bool stride_of_one(const Window2d& g) { return g.sh == 1 && g.sw == 1; }
+
+// Position (v, u) of the view is pixel (row + v * step_y, column + u * step_x) of the result.
+struct PixelPhase {
+  View view;
+  TapList taps_y, taps_x;  // those of the window that it sees
+  i64 row, column, step_y, step_x;
+};
+
+struct Phases {
+  Window2d window;
+  bool of_gradient;
+
+  CHAINRULE_INLINE i64 count() const { return of_gradient ? rows_of_phases(window) * columns_of_phases(window) : 1; }
+  CHAINRULE_INLINE PixelPhase operator[](i64 i) const {
+    const Window2d& g = window;
+    if (!of_gradient) return {view_of(g), {g.kh, 0, 1}, {g.kw, 0, 1}, 0, 0, 1, 1};
+    const i64 py = i / columns_of_phases(g), px = i % columns_of_phases(g);
+    const Phase y = row_phase(g, py), x = column_phase(g, px);
+    return {view_of_phase(g, y, x), taps_of(y), taps_of(x), py, px, g.sh, g.sw};
+  }
+  // With as many positions and taps as any phase has.
+  CHAINRULE_INLINE View largest() const { return of_gradient ? largest_phase(window) : view_of(window); }
+  CHAINRULE_INLINE i64 taps() const { return window.kh * window.kw; }                              // of all together
+  CHAINRULE_INLINE i64 width() const { return of_gradient ? window.w : view_of(window).columns; }  // of the result
+};
 
 }  // namespace chainrule::CHAINRULE_ISA

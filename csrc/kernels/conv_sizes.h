@@ -7,31 +7,29 @@
 
 namespace chainrule::CHAINRULE_ISA {
 
-struct Sizes {
-  i64 in, out;      // channels of a group
+struct Sizes : ImageGroups {
   i64 taps;         // kh * kw
   i64 image, size;  // elements of a plane of x, of y
-  i64 products;     // batch * groups
-  i64 groups;
-  Images x, y;
-
-  // Elements before the first channel of a product's group.
-  CHAINRULE_INLINE i64 x_at(i64 i) const { return i / groups * x.image + i % groups * in * x.channel; }
-  CHAINRULE_INLINE i64 y_at(i64 i) const { return i / groups * y.image + i % groups * out * y.channel; }
 };
 
 CHAINRULE_INLINE Sizes sizes_of(const Conv2d& c) {
   const Window2d& g = c.window;
   const i64 image = g.h * g.w, size = g.oh * g.ow;
-  return {c.cin / c.groups,
-          c.cout / c.groups,
+  return {{c.batch * c.groups, c.groups, c.cin / c.groups, c.cout / c.groups, images_of(c.format, c.cin, image),
+           images_of(c.format, c.cout, size)},
           g.kh * g.kw,
           image,
-          size,
-          c.batch * c.groups,
-          c.groups,
-          images_of(c.format, c.cin, image),
-          images_of(c.format, c.cout, size)};
+          size};
+}
+
+// w (cout, in, kh, kw), as the forward pass and as the input gradient see it.
+template <class T>
+CHAINRULE_INLINE Weights<T> forward_weights(const T* w, const Conv2d& c, const Sizes& s) {
+  return {w, s.in * s.taps, s.taps, c.window.kw, s.out * s.in * s.taps};
+}
+template <class T>
+CHAINRULE_INLINE Weights<T> turned_weights(const T* w, const Conv2d& c, const Sizes& s) {
+  return {w, s.taps, s.in * s.taps, c.window.kw, s.out * s.in * s.taps};
 }
 
 CHAINRULE_INLINE bool planar(const Conv2d& c) { return c.format == Format::channels_first; }

@@ -37,29 +37,4 @@ CHAINRULE_INLINE void conv_tile(T* c, i64 ldc, i64 rows, i64 columns, bool add, 
 CHAINRULE_INLINE i64 conv_tiles(i64 channels) { return ceil_div(channels, i64(kConvRows)); }
 CHAINRULE_INLINE i64 conv_tile_row(i64 tile, i64 channels) { return tile * channels / conv_tiles(channels); }
 
-// The taps that one phase of positions sees along one axis: taps first, first + step, ...
-struct TapList {
-  i64 count, first, step;
-};
-
-// Weights as they lie: of output row r, summed channel c and tap (ky, kx), at r * row + c * channel + ky * kw + kx.
-template <class T>
-struct Weights {
-  const T* data;
-  i64 row, channel, kw;
-
-  // Rows [row, row + rows), all of k = (channel, ky, kx), as conv_tile takes them.
-  void pack(T* to, i64 from_row, i64 rows, i64 channels, const TapList& y, const TapList& x) const {
-    for (i64 r = 0; r < kConvRows; r++) {
-      T* out = to + r;
-      const T* const from = data + (from_row + r) * row;
-      for (i64 c = 0; c < channels; c++)
-        for (i64 i = 0; i < y.count; i++) {
-          const T* const line = from + c * channel + (y.first + i * y.step) * kw + x.first;
-          for (i64 j = 0; j < x.count; j++, out += kConvRows) *out = r < rows ? line[j * x.step] : T(0);
-        }
-    }
-  }
-};
-
 }  // namespace chainrule::CHAINRULE_ISA

@@ -233,9 +233,7 @@ i64 sums_scratch(const Conv2d& conv, const Sizes& s, i64 threads) {
   return threads * cut.own() + (cut.chunks > 1 ? cut.chunks * weights : 0);
 }
 
-CHAINRULE_INLINE Filter weight_filter(const Conv2d& conv, const Sizes& s) {
-  return filter_of(view_of(conv.window), s.products, conv.groups, s.in, s.out, s.x, s.y);
-}
+CHAINRULE_INLINE Filter weight_filter(const Conv2d& conv, const Sizes& s) { return filter_of(view_of(conv.window), s); }
 
 // Its vecs are of input channels.
 template <class T>

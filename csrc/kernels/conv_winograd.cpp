@@ -16,14 +16,13 @@ struct InLanes {
 };
 
 template <class T>
-void transform_weights(Team& team, T* to, const FilterArrays<T>& a, const Filter& f, const FilterCut<T>& cut) {
+void transform_weights(Team& team, T* to, const ConvArrays<T>& a, const Filter& f, const FilterCut<T>& cut) {
   const i64 panels = cut.panels(f);
   parallel_for(team, f.groups * panels * f.in, ceil_div(kFlatGrain, kElements * kPanel<T>), [&](i64 begin, i64 end) {
     for (i64 i = begin; i < end; i++) {
       const i64 panel = i / f.in % panels, k = i % f.in, first = panel * kPanel<T>;
-      weight_panel(to + i / f.in * cut.panel + k * kPanel<T>, f.in * kPanel<T>,
-                   a.w.data + i / f.in / panels * a.group + first * a.w.row + k * a.w.channel, a.w.row,
-                   at_most(kPanel<T>, f.out - first), f.flip);
+      weight_panel(to + i / f.in * cut.panel + k * kPanel<T>, f.in * kPanel<T>, a.w.at(i / f.in / panels, first, k),
+                   a.w.row, at_most(kPanel<T>, f.out - first), f.flip);
     }
   });
 }
@@ -47,7 +46,7 @@ CHAINRULE_INLINE void panel_products(T* sums, const T* v, i64 block, const T* u,
 
 // marks[image * parts + part] says where an infinity or a NaN came out.
 template <class T>
-void filter_planes(Team& team, const FilterArrays<T>& a, const Filter& f, T* scratch) {
+void filter_planes(Team& team, const ConvArrays<T>& a, const Filter& f, T* scratch) {
   constexpr i64 size = vec<T>::size;
   const FilterCut<T> cut(f);
   T* const marks = scratch;
@@ -58,6 +57,9 @@ void filter_planes(Team& team, const FilterArrays<T>& a, const Filter& f, T* scr
   T* const v = lanes + cut.lanes;
   T* const sums = v + kElements * cut.in_pitch;
   const i64 parts = cut.down * cut.across, batch = f.products / f.groups, panels = cut.panels(f);
+  const T* const bias = a.epilogue.bias;
+  RowEpilogue<T> activate{before_moving(a.epilogue)};
+  activate.bias = nullptr;  // added while a vec's sums are in registers
   const i64 grain = ceil_div(kFlatGrain * 64, cut.tiles() * kElements * f.in * f.out);
   parallel_for(team, cut.items(f), grain, [&](i64 begin, i64 end) {
     for (i64 i = begin; i < end; i++) {
@@ -78,12 +80,12 @@ void filter_planes(Team& team, const FilterArrays<T>& a, const Filter& f, T* scr
           bool finite = true;
           for (i64 c = 0; c < columns; c += size) {
             const i64 channel = p * kPanel<T> + c, channels = at_most(size, f.out - channel);
-            const vec<T> offset = a.bias ? load(a.bias + group * f.out + channel, channels) : vec<T>(0);
+            const vec<T> offset = bias ? load(bias + group * f.out + channel, channels) : vec<T>(0);
             finite &= output_tiles(lanes, height, width, sums + n * each * cut.step + c, cut.out_pitch, cut.step,
                                    offset, at.rows, at.columns);
-            if (a.activate) a.activate(lanes, height * width * size, a.activation);
-            from_lanes(a.y + f.y_at(product) + channel * f.y.channel + corner * f.y.pixel, lanes, size, f.y,
-                       f.view.columns * f.y.pixel, channels, height, width);
+            activate(lanes, 0, 0, 1, 0, height * width * size);
+            finish_in_image(a.y + f.y_at(product) + channel * f.y.channel + corner * f.y.pixel, lanes, size, f.y,
+                            f.view.columns * f.y.pixel, channels, height, width, a.epilogue);
           }
           T* const mark = marks + product * parts + i % parts;
           *mark = (p > 0 && *mark != 0) || !finite ? T(1) : T(0);
@@ -93,6 +95,6 @@ void filter_planes(Team& team, const FilterArrays<T>& a, const Filter& f, T* scr
   });
 }
 
-template void filter_planes<float>(Team&, const FilterArrays<float>&, const Filter&, float*);
+template void filter_planes<float>(Team&, const ConvArrays<float>&, const Filter&, float*);
 
 }  // namespace chainrule::CHAINRULE_ISA

@@ -5,26 +5,21 @@
 //
 // An infinity or a NaN would spread over its tile: images where one comes out are computed again without transforms.
 #pragma once
+#include "conv_arrays.h"
 #include "winograd.h"
 
 namespace chainrule::CHAINRULE_ISA {
 
-// A convolution with a 3 x 3 window of `products` images, `groups` of them next to each other. The view's taps ascend.
-struct Filter {
+// A convolution with a 3 x 3 window. The view's taps ascend.
+struct Filter : ImageGroups {
   View view;
-  i64 products, groups, in, out;  // channels that are summed; channels of the result
   bool flip;
-  Images x, y;
   CHAINRULE_INLINE i64 down() const { return ceil_div(view.rows, i64(2)); }  // tiles
   CHAINRULE_INLINE i64 across() const { return ceil_div(view.columns, i64(2)); }
-  // Elements before the first channel of a product.
-  CHAINRULE_INLINE i64 x_at(i64 i) const { return i / groups * x.image + i % groups * in * x.channel; }
-  CHAINRULE_INLINE i64 y_at(i64 i) const { return i / groups * y.image + i % groups * out * y.channel; }
 };
 
-CHAINRULE_INLINE Filter filter_of(const View& v, i64 products, i64 groups, i64 in, i64 out, const Images& x,
-                                  const Images& y) {
-  Filter f{v, products, groups, in, out, v.delta_y < 0, x, y};
+CHAINRULE_INLINE Filter filter_of(const View& v, const ImageGroups& groups) {
+  Filter f{groups, v, v.delta_y < 0};
   if (f.flip) f.view.off_y += 2 * v.delta_y, f.view.off_x += 2 * v.delta_x, f.view.delta_y = f.view.delta_x = 1;
   return f;
 }
@@ -144,42 +139,19 @@ CHAINRULE_INLINE void transform_planes(T* out, i64 pitch, i64 block, const T* im
   }
 }
 
-// What filter_planes works on: whole tensors. activate: what becomes of a run of finished sums, or null.
+// All images, but for those that are marked in the first elements of scratch afterwards, behind a barrier.
 template <class T>
-struct FilterArrays {
-  T* y;
-  const T* x;
-  Weights<T> w;
-  i64 group;  // elements of w from a group to the next
-  const T* bias;
-  void (*activate)(T* y, i64 n, Activation activation);
-  Activation activation;
-};
+void filter_planes(Team& team, const ConvArrays<T>& a, const Filter& f, T* scratch);
 
-// y = f(filter(x) + bias), but for the images that again_of() names afterwards, behind a barrier.
-template <class T>
-void filter_planes(Team& team, const FilterArrays<T>& a, const Filter& f, T* scratch);
-
-// The images that must be computed again, after filter_planes.
-template <class T>
-struct Again {
-  const T* marks;
-  i64 parts;
-  CHAINRULE_INLINE bool operator()(i64 image) const {
-    for (i64 i = 0; i < parts; i++)
-      if (marks[image * parts + i] != 0) return true;
-    return false;
-  }
-  CHAINRULE_INLINE bool any(i64 images) const {
-    for (i64 i = 0; i < images; i++)
-      if ((*this)(i)) return true;
-    return false;
-  }
-};
-template <class T>
-CHAINRULE_INLINE Again<T> again_of(const Filter& f, const T* scratch) {
+// All images; again(scratch, wanted) computes some of them another way.
+template <class T, class Direct>
+CHAINRULE_INLINE void convolve_by_transforms(Team& team, const ConvArrays<T>& a, const Filter& f, T* scratch,
+                                             Direct&& again) {
+  filter_planes(team, a, f, scratch);
+  team.barrier();
   const FilterCut<T> cut(f);
-  return {scratch, cut.down * cut.across};
+  const Wanted<T> wanted{scratch, cut.down * cut.across};
+  if (wanted.any(f.products)) again(scratch + cut.marks(f), wanted);
 }
 
 // Scratch: the marks; then the weights and each thread's own, or what computing again wants.

@@ -2,8 +2,8 @@
 // the input gradient by its phases. A row of positions at a time, straight from the image: rows and columns outside of
 // it are read from a vec of zeros. The order is that of depthwise.h: one chain over all taps, padding included.
 #pragma once
-#include "lanes.h"
-#include "view.h"
+#include "conv_arrays.h"
+#include "conv_phases.h"
 
 namespace chainrule::CHAINRULE_ISA {
 
@@ -15,28 +15,8 @@ struct Count {
 };
 
 template <class T>
-struct DepthwisePixels {
-  T* y;
-  const T* x;
-  const T* w;  // a window for each channel of y, taps ascending
-  Images at_x, at_y;
-  i64 batch, channels, outputs;  // channels of y; those that see the same channel of x, 1 or 2
-  i64 width;                     // pixels of a row of y
-};
-
-// Where a view's positions lie in y.
-struct Placement {
-  i64 row, column, step_y, step_x;
-};
-
-// Taps of a phase's window of `all`: tap (i, j) is all[(y.first + i * y.step) * kw + x.first + j * x.step].
-struct WindowTaps {
-  i64 kw, taps, first_y, step_y, first_x, step_x;
-};
-
-template <class T>
-CHAINRULE_INLINE i64 pixels_room(const View& v, i64 channels) {
-  return round_up(channels, vec<T>::size) * v.taps();
+CHAINRULE_INLINE i64 pixels_room(const ImageGroups& s, const Phases& phases) {
+  return round_up(s.groups * s.out, vec<T>::size) * phases.taps();
 }
 
 // The inputs of a block of outputs' channels.
@@ -124,7 +104,7 @@ CHAINRULE_INLINE void block_of_three(T* y, i64 line, i64 pitch, const SeenRows<T
 template <int Outputs, class T, class Lanes>
 __attribute__((noinline)) void edge_position(T* y, const SeenRows<T>& rows, const T* weights, const View& v, i64 x,
                                              i64 channel, Lanes lanes) {
-  const T zeros[vec<T>::size] = {};
+  alignas(64) const T zeros[vec<T>::size] = {};
   vec<T> total(0);
   for (i64 ty = 0; ty < v.kh; ty++)
     for (i64 tx = 0; tx < v.kw; tx++) {
@@ -136,25 +116,46 @@ __attribute__((noinline)) void edge_position(T* y, const SeenRows<T>& rows, cons
   store(y, total, lanes);
 }
 
-// The rows that position row `row` of image n sees, tap by tap.
+// The rows that a row of positions sees, tap by tap: `count` of them from y on, delta apart.
 template <class T>
-CHAINRULE_INLINE void see_rows(SeenRows<T>* rows, const DepthwisePixels<T>& a, const View& v, i64 n, i64 y, i64 count,
-                               i64 delta, const T* zeros) {
+CHAINRULE_INLINE void see_rows(SeenRows<T>* rows, const T* image, i64 pixel, const View& v, i64 y, i64 count, i64 delta,
+                               const T* zeros) {
   for (i64 i = 0; i < count; i++, y += delta) {
     const bool inside = y >= 0 && y < v.h;
-    rows->row[i] = inside ? a.x + n * a.at_x.image + y * v.w * a.at_x.pixel : zeros;
-    rows->pixel[i] = inside ? a.at_x.pixel : 0;
+    rows->row[i] = inside ? image + y * v.w * pixel : zeros;
+    rows->pixel[i] = inside ? pixel : 0;
   }
 }
 
-// The positions of one view. weights: packed by pack_windows; epilogue as for products, over pixels. The channels of a
-// few positions follow each other, as they lie.
-template <class T, class Epilogue>
-CHAINRULE_INLINE void depthwise_pixels(Team& team, const DepthwisePixels<T>& a, const View& v, const Placement& at,
-                                       const T* weights, const Epilogue& epilogue) {
+// Windows for positions_of_phase: of vecs of channels of y, taps ascending.
+template <class T>
+CHAINRULE_INLINE void pack_windows(Team& team, T* to, const Weights<T>& w, const ImageGroups& s, const PixelPhase& at) {
+  constexpr i64 size = vec<T>::size;
+  const View& v = at.view;
+  const TapList &y = at.taps_y, &x = at.taps_x;
+  const i64 channels = s.groups * s.out;
+  parallel_for(team, ceil_div(channels, size), ceil_div(kFlatGrain, at_least(i64(1), size * v.taps())),
+               [&](i64 begin, i64 end) {
+                 for (i64 c = begin * size; c < end * size; c++) {
+                   const T* const window = c < channels ? w.at(c / s.out, c % s.out) : nullptr;
+                   T* lane = to + c / size * v.taps() * size + c % size;
+                   for (i64 ty = 0; ty < v.kh; ty++)
+                     for (i64 tx = 0; tx < v.kw; tx++, lane += size)
+                       *lane = window ? window[(y.first + ty * y.step) * w.kw + x.first + tx * x.step] : T(0);
+                 }
+               });
+}
+
+// weights: packed by pack_windows. The channels of a few positions follow each other, as they lie.
+template <class T>
+CHAINRULE_INLINE void positions_of_phase(Team& team, const ConvArrays<T>& a, const ImageGroups& s, i64 width,
+                                         const PixelPhase& at, const T* weights) {
   constexpr i64 size = vec<T>::size, kCount = 4;
+  const View v = at.view;
+  const i64 batch = s.products / s.groups, channels = s.groups * s.out;
+  const ColumnEpilogue<T> epilogue{a.epilogue};
   const i64 bands = ceil_div(v.rows, kPixelRows), reach = (v.kw - 1) * v.delta_x;
-  const i64 pitch = a.at_y.pixel * at.step_x, line = at.step_y * a.width * a.at_y.pixel;
+  const i64 pitch = s.y.pixel * at.step_x, line = at.step_y * width * s.y.pixel;
   const Span left = outputs_inside(v.columns, v.step_x, v.off_x + at_most(i64(0), reach), v.w),
              right = outputs_inside(v.columns, v.step_x, v.off_x + at_least(i64(0), reach), v.w);
   const Span inner{left.begin, at_least(left.begin, right.end)};
@@ -162,25 +163,26 @@ CHAINRULE_INLINE void depthwise_pixels(Team& team, const DepthwisePixels<T>& a, 
                      (v.delta_x == 1 || v.delta_x == -1);
   // f(channel of y, of x, weights, lanes, tag of the outputs that share an input) for all vecs of channels.
   const auto each_vec_of_channels = [&](auto&& f) {
-    for (i64 c = 0; c < a.channels; c += size) {
+    for (i64 c = 0; c < channels; c += size) {
       const T* const window = weights + c * v.taps();
-      if (a.outputs == 2)
-        f(c, c / 2, window, at_most(size, a.channels - c), Count<2>());
-      else if (c + size <= a.channels)
+      if (s.out == 2)
+        f(c, c / 2, window, at_most(size, channels - c), Count<2>());
+      else if (c + size <= channels)
         f(c, c, window, Whole(), Count<1>());
       else
-        f(c, c, window, a.channels - c, Count<1>());
+        f(c, c, window, channels - c, Count<1>());
     }
   };
-  const i64 grain = ceil_div(kFlatGrain * 4, at_least(i64(1), kPixelRows * v.columns * a.channels * v.taps()));
-  parallel_for(team, a.batch * bands, grain, [&](i64 begin, i64 end) {
-    const T zeros[size] = {};
+  const i64 grain = ceil_div(kFlatGrain * 4, at_least(i64(1), kPixelRows * v.columns * channels * v.taps()));
+  parallel_for(team, batch * bands, grain, [&](i64 begin, i64 end) {
+    alignas(64) const T zeros[size] = {};
     for (i64 i = begin; i < end; i++) {
       const i64 n = i / bands, first = i % bands * kPixelRows, count = at_most(kPixelRows, v.rows - first);
-      T* const to = a.y + n * a.at_y.image + ((at.row + first * at.step_y) * a.width + at.column) * a.at_y.pixel;
+      const T* const image = a.x + n * s.x.image;
+      T* const to = a.y + n * s.y.image + ((at.row + first * at.step_y) * width + at.column) * s.y.pixel;
       const auto row_positions = [&](i64 row, i64 u, i64 end_u, bool edge) {
         SeenRows<T> rows;
-        see_rows(&rows, a, v, n, (first + row) * v.step_y + v.off_y, v.kh, v.delta_y, zeros);
+        see_rows(&rows, image, s.x.pixel, v, (first + row) * v.step_y + v.off_y, v.kh, v.delta_y, zeros);
         for (; u < end_u;) {
           const i64 x = u * v.step_x + v.off_x;
           const bool four = !edge && u + kCount <= end_u;
@@ -204,7 +206,7 @@ CHAINRULE_INLINE void depthwise_pixels(Team& team, const DepthwisePixels<T>& a, 
       if (three && count == kPixelRows && inner.end - inner.begin >= kCount) {
         SeenRows<T> rows;
         const i64 y = (v.delta_y > 0 ? first : first + kPixelRows - 1) + v.off_y;
-        see_rows(&rows, a, v, n, y, kPixelRows + 2, v.delta_y, zeros);
+        see_rows(&rows, image, s.x.pixel, v, y, kPixelRows + 2, v.delta_y, zeros);
         for (i64 u = inner.begin; u < inner.end; u += kCount) {
           u = at_most(u, inner.end - kCount);  // the last block may do some positions again
           each_vec_of_channels([&](i64 c, i64 from, const T* w, auto lanes, auto outputs) {
@@ -215,27 +217,25 @@ CHAINRULE_INLINE void depthwise_pixels(Team& team, const DepthwisePixels<T>& a, 
       } else {
         for (i64 row = 0; row < count; row++) row_positions(row, inner.begin, inner.end, false);
       }
-      for (i64 row = 0; row < count; row++) epilogue(to + row * line, pitch, 0, v.columns, 0, a.channels);
+      for (i64 row = 0; row < count; row++) epilogue(to + row * line, pitch, 0, v.columns, 0, channels);
     }
   });
 }
 
-// Windows for depthwise_pixels: the taps of a view, of vecs of channels.
 template <class T>
-CHAINRULE_INLINE void pack_windows(Team& team, T* to, const DepthwisePixels<T>& a, const View& v,
-                                   const WindowTaps& taps) {
-  constexpr i64 size = vec<T>::size;
-  parallel_for(team, ceil_div(a.channels, size), ceil_div(kFlatGrain, at_least(i64(1), size * v.taps())),
-               [&](i64 begin, i64 end) {
-                 for (i64 b = begin; b < end; b++)
-                   for (i64 ty = 0; ty < v.kh; ty++)
-                     for (i64 tx = 0; tx < v.kw; tx++) {
-                       T* const vecs = to + (b * v.taps() + ty * v.kw + tx) * size;
-                       const i64 tap = (taps.first_y + ty * taps.step_y) * taps.kw + taps.first_x + tx * taps.step_x;
-                       for (i64 c = 0; c < size; c++)
-                         vecs[c] = b * size + c < a.channels ? a.w[(b * size + c) * taps.taps + tap] : T(0);
-                     }
-               });
+CHAINRULE_INLINE void depthwise_pixels(Team& team, const ConvArrays<T>& a, const ImageGroups& s, const Phases& phases,
+                                       T* scratch) {
+  const auto each = [&](auto&& f) {
+    T* weights = scratch;
+    for (i64 i = 0; i < phases.count(); i++) {
+      const PixelPhase at = phases[i];
+      f(at, weights);
+      weights += round_up(s.groups * s.out, vec<T>::size) * at.view.taps();
+    }
+  };
+  each([&](const PixelPhase& at, T* weights) { pack_windows(team, weights, a.w, s, at); });
+  team.barrier();
+  each([&](const PixelPhase& at, const T* weights) { positions_of_phase(team, a, s, phases.width(), at, weights); });
 }
 
 }  // namespace chainrule::CHAINRULE_ISA

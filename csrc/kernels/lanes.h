@@ -18,6 +18,19 @@ CHAINRULE_INLINE Images images_of(Format format, i64 channels, i64 pixels) {
                                          : Images{channels * pixels, pixels, 1};
 }
 
+// What a convolution takes one by one, its products: the groups of channels of each image.
+struct ImageGroups {
+  i64 products, groups;  // batch * groups
+  i64 in, out;           // channels of a group: those that are summed, those of the result
+  Images x, y;
+
+  // Elements before the first channel of a product.
+  CHAINRULE_INLINE i64 x_at(i64 i) const { return i / groups * x.image + i % groups * in * x.channel; }
+  CHAINRULE_INLINE i64 y_at(i64 i) const { return i / groups * y.image + i % groups * out * y.channel; }
+  // As the input gradient sees them.
+  CHAINRULE_INLINE ImageGroups turned() const { return {products, groups, out, in, y, x}; }
+};
+
 // low and high: a0 b0 a1 b1 ... in two vecs.
 template <class T>
 CHAINRULE_INLINE void zip(vec<T> a, vec<T> b, vec<T>* low, vec<T>* high) {

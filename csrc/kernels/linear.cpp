@@ -3,39 +3,13 @@
 // linear_backward: dz = dy f'(z)                from dy and `saved` (y or z: activation.h); dz = dy without activation
 //                  dx = dz W, dW = dz^T x, dbias = the sum of dz's rows; each or null. dW and dbias may add to what is
 //                  there: dW first of all, dbias last.
-#include "activation.h"
+#include "epilogue.h"
 #include "gemm.h"
 #include "kernels.h"
 
 namespace chainrule::CHAINRULE_ISA {
 
 namespace {
-
-// From a finished sum to the layer's output, while the band is in the L1.
-template <class T>
-struct LinearEpilogue {
-  const T *bias, *residual;
-  T* z;
-  i64 n;
-  Activation activation;
-
-  void operator()(T* y, i64 ldy, i64 row, i64 rows, i64 column, i64 columns) const {
-    if (!bias && !residual && !z && activation == Activation::none) return;
-    by_activation(activation, [&](auto kind) {
-      for (i64 j = 0; j < columns; j += vec<T>::size) {
-        const i64 lanes = at_most(columns - j, i64(vec<T>::size));
-        const vec<T> b = bias ? load(bias + column + j, lanes) : vec<T>(0);
-        for (i64 r = 0; r < rows; r++) {
-          vec<T> v = load(y + r * ldy + j, lanes);
-          if (bias) v = v + b;
-          if (residual) v = v + load(residual + (row + r) * n + column + j, lanes);
-          if (z) store(z + (row + r) * n + column + j, v, lanes);
-          store(y + r * ldy + j, activate<decltype(kind)::value>(v), lanes);
-        }
-      }
-    });
-  }
-};
 
 // linear_backward's scratch, in order.
 template <class T>
@@ -117,7 +91,7 @@ void linear(Team& team, T* y, T* z, const T* x, const T* w, const T* bias, const
             Activation activation, T* scratch) {
   products<T>(team, 1, grid_of<T>(1, m, n, k), scratch, [&](i64) {
     return product_of(y, n, false, PlainRows<T>{x, k}, TransposedColumns<T>{w, k},
-                      LinearEpilogue<T>{bias, residual, z, n, activation});
+                      ColumnEpilogue<T>{{bias, activation, y, residual, z}});
   });
 }
 

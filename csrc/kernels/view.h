@@ -28,4 +28,9 @@ CHAINRULE_INLINE View view_of(const Window2d& g) {
   return flattened({g.h, g.w, g.oh, g.ow, g.kh, g.kw, g.sh, g.sw, -g.ph, -g.pw, g.dh, g.dw});
 }
 
+// The taps of a window that some positions see along one axis: first, first + step, ...
+struct TapList {
+  i64 count, first, step;
+};
+
 }  // namespace chainrule::CHAINRULE_ISA

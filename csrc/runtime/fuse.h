@@ -22,7 +22,7 @@ class PassMemory {
 // All passes, in order.
 void fuse(Nodes& nodes, PassMemory& memory);
 
-// y = f(h) behind h = linear(x) or conv2d(x), y = h + r behind a linear: done in the product's epilogue, while the sums
+// y = f(h) or y = h + r behind h = linear(x) or conv2d(x): done in the product's epilogue, while the sums
 // are in registers or the cache. Not where something else reads h, as gelu's gradient does: with both to write, the
 // epilogue took longer than a pass of its own (768 x 512: 640 us, 600 apart).
 void fuse_epilogues(const Nodes& nodes, PassMemory& memory);

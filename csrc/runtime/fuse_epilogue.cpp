@@ -56,7 +56,7 @@ Node* follower_of(const Nodes& nodes, size_t i, const void* h, const void* scrat
   return nullptr;
 }
 
-// Where a product keeps what the pass changes; residual is null for a convolution.
+// Where a product keeps what the pass changes.
 template <class T>
 struct Product {
   T** y;
@@ -74,9 +74,9 @@ bool read_product(Node& node, Product<T>* p) {
     return !linear->template argument<1>() && *p->activation == Activation::none;
   }
   if (auto* conv = as(node, kernels<T>().conv2d)) {
-    const Conv2d& c = conv->template argument<4>();
-    *p = {&conv->template argument<0>(), nullptr, &conv->template argument<6>(), &conv->template argument<5>(),
-          c.batch * c.cout * c.window.oh * c.window.ow};
+    const Conv2d& c = conv->template argument<5>();
+    *p = {&conv->template argument<0>(), &conv->template argument<4>(), &conv->template argument<7>(),
+          &conv->template argument<6>(), c.batch * c.cout * c.window.oh * c.window.ow};
     return *p->activation == Activation::none;
   }
   return false;
@@ -90,7 +90,7 @@ bool fuse_at(const Nodes& nodes, size_t i, PassMemory& memory) {
   T *const h = *product.y, *const scratch = *product.scratch;
   Follower f;
   Node* const behind = follower_of(nodes, i, h, scratch, product.size, read_follower<T>, &f);
-  if (!behind || (f.residual && (!product.residual || *product.residual))) return false;
+  if (!behind || (f.residual && *product.residual)) return false;
   if (f.y != h && lives_on(nodes, i, behind, extent_of(node, h, true), memory)) return false;
   std::vector<Known> known = known_of(*behind);
   for (const Known& k : known_of(node)) known.push_back(k);

@@ -112,6 +112,7 @@ def conv2d(
     dilation: object = 1,
     groups: object = 1,
     activation: str = "none",
+    residual: object = None,
 ) -> numpy.typing.NDArray[typing.Any]: ...
 def conv2d_backward_bias(dy: object) -> numpy.typing.NDArray[typing.Any]: ...
 def conv2d_backward_input(

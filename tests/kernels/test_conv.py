@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from chainrule import kernels, reference
-from tests.kernels.cases import conv
+from tests.kernels.cases import conv, laid_out
 from tests.kernels.test_pool import odd_views
 
 RNG = np.random.default_rng(5)
@@ -58,6 +58,11 @@ BAD: list[tuple[str, tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
     ("conv2d", (X, W, np.zeros(5, np.float32)), G2, ValueError, "'bias'"),
     ("conv2d", (X, W, np.zeros((6, 1), np.float32)), G2, ValueError, "'bias'"),
     ("conv2d", (X, W, np.zeros(6)), G2, TypeError, "'bias'"),
+    ("conv2d", (X, W), {**G2, "residual": [1.0]}, TypeError, "'residual'"),
+    ("conv2d", (X, W), {**G2, "residual": DY[0]}, ValueError, "'residual'.*4 dimensions"),
+    ("conv2d", (X, W), {**G2, "residual": DY[:1]}, ValueError, r"'residual'.*shape \(2, 6, 4, 5\)"),
+    ("conv2d", (X, W), {**G2, "residual": X}, ValueError, "'residual'"),
+    ("conv2d", (X, W), {**G2, "residual": DY.astype(np.float64)}, TypeError, "'residual'.*float64"),
     ("conv2d", (X, W), {**G2, "activation": "sine"}, ValueError, "activation"),
     ("conv2d", (X[:, :, :2], W), G2, ValueError, "larger than"),
     ("conv2d", (X[:, :, :0], W), G2, ValueError, "larger than"),
@@ -90,6 +95,9 @@ def test_takes_any_view(isa: str) -> None:
         for first, second in zip(odd_views(args[0]), odd_views(args[1]), strict=True):
             got = getattr(kernels, name)(first, second, *args[2:], **G2)
             np.testing.assert_array_equal(got, expected)
+    expected = kernels.conv2d(X, W, **G2, residual=DY)
+    for view in odd_views(DY):
+        np.testing.assert_array_equal(kernels.conv2d(X, W, **G2, residual=view), expected)
 
 
 @pytest.mark.parametrize(("x", "w"), [((9, 20, 17, 19), (18, 20, 3, 3)), ((9, 32, 8, 8), (32, 32, 3, 3))])
@@ -165,6 +173,18 @@ def test_what_overflows_is_computed_without_transforms(isa: str, threads: int, v
         want = reference.conv2d_backward_weight(dy.astype(float), odd.astype(float), w.shape, padding=1)
     np.testing.assert_array_equal(dw[~np.isfinite(want)], want[~np.isfinite(want)])
     np.testing.assert_array_equal(np.isfinite(dw), np.isfinite(want))
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_a_residual_of_images_that_overflow(isa: str, threads: int, last: bool) -> None:
+    """It is added once, also to what is computed again; its own infinities are no reason to."""
+    x, w, r = (RNG.standard_normal(s).astype(np.float32) for s in ((5, 32, 16, 16), (32, 32, 3, 3), (5, 32, 16, 16)))
+    x[3, 7, 5, 6] = np.inf
+    r[1, 3, 0, 2] = r[3, 2, 5, 6] = -np.inf
+    if last:
+        x, r = laid_out(x), laid_out(r)
+    want = kernels.relu(kernels.add(kernels.conv2d(x, w, padding=1), r))
+    np.testing.assert_array_equal(kernels.conv2d(x, w, padding=1, activation="relu", residual=r), want)
 
 
 def test_no_input_channels_leave_the_bias(isa: str) -> None:

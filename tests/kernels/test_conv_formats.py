@@ -59,6 +59,22 @@ def test_memory_formats_have_the_same_bits(isa: str, dtype: Any, x: Any, w: Any,
         np.testing.assert_array_equal(dw, planes)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("x", "w", "o"), FORMATS, ids=lambda v: str(v).replace(" ", ""))
+def test_a_residual_has_the_bits_of_an_addition_afterwards(isa: str, dtype: Any, x: Any, w: Any, o: Any) -> None:
+    """Whichever way the convolution is computed, and whatever the format of the residual."""
+    rng = np.random.default_rng(10)
+    a, b, bias = (rng.standard_normal(s).astype(dtype) for s in (x, w, w[:1]))
+    r = rng.standard_normal(kernels.conv2d(a, b, **o).shape).astype(dtype)
+    for given, activation in ((bias, "relu"), (bias, "gelu"), (None, "none")):
+        y = kernels.add(kernels.conv2d(a, b, given, **o), r)
+        want = y if activation == "none" else getattr(kernels, activation)(y)
+        for images in (a, channels_last(a)):
+            for residual in (r, channels_last(r)):
+                got = kernels.conv2d(images, b, given, **o, activation=activation, residual=residual)
+                np.testing.assert_array_equal(got, want)
+
+
 def test_threads_do_not_change_the_bits_of_channels_last(isa: str, threads: int) -> None:
     """Against planes, whose kernels' tests cover every number of threads."""
     rng = np.random.default_rng(9)
@@ -66,6 +82,8 @@ def test_threads_do_not_change_the_bits_of_channels_last(isa: str, threads: int)
         a, b = (rng.standard_normal(s).astype(np.float32) for s in (x, w))
         y = kernels.conv2d(channels_last(a), b, **o)
         np.testing.assert_array_equal(y, kernels.conv2d(a, b, **o))
+        twice = kernels.conv2d(channels_last(a), b, **o, residual=y)
+        np.testing.assert_array_equal(twice, kernels.add(y, y))
         planes = np.ascontiguousarray(y)
         dx, db = kernels.conv2d_backward_input(y, b, x, **o), kernels.conv2d_backward_bias(y)
         np.testing.assert_array_equal(dx, kernels.conv2d_backward_input(planes, b, x, **o))

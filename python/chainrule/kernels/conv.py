@@ -34,13 +34,15 @@ def conv2d(
     dilation: Size = 1,
     groups: int = 1,
     activation: str = "none",
+    residual: Array | None = None,
 ) -> Array:
-    """y[n, o, v, u] = f(bias[o] + the sum over c, ky, kx of weight[o, c, ky, kx] x[n, c, iy, ix]).
+    """y[n, o, v, u] = f(bias[o] + residual[n, o, v, u] + sum over c, ky, kx of weight[o, c, ky, kx] x[n, c, iy, ix]).
 
     iy = v stride - padding + ky dilation, ix likewise; c runs over the cin / groups channels of o's group. f is one of
-    the activations of :func:`chainrule.kernels.linear`. Every size but the kernel's and cout may be 0.
+    the activations of :func:`chainrule.kernels.linear`. ``residual`` has the shape of y, in either memory format. It
+    is added after the bias, with the bits of an addition afterwards. Every size but the kernel's and cout may be 0.
     """
-    return _core.conv2d(x, weight, bias, stride, padding, dilation, groups, activation)
+    return _core.conv2d(x, weight, bias, stride, padding, dilation, groups, activation, residual)
 
 
 def conv2d_backward_input(

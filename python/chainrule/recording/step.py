@@ -180,8 +180,8 @@ def compile(function: Callable[..., Any] | None = None, *, cache_size: int = 8, 
     mode, the number of threads. Otherwise it is recorded anew; ``cache_size`` recordings are kept.
 
     Kernels of the list are merged where another can do their work along with its own, with the same bits (an
-    activation or a residual behind a linear layer, an activation behind a convolution, the sum of a linear layer's
-    gradients, element-wise operations in a row); ``fuse`` False leaves the list as the step made it.
+    activation or a residual behind a linear layer or a convolution, the sum of a linear layer's gradients,
+    element-wise operations in a row); ``fuse`` False leaves the list as the step made it.
 
     A step may compute, call ``backward``, clip gradients and call an optimizer's ``step``. Learning rates and other
     options of ``param_groups`` are read on every call, and random numbers are drawn anew. What it can't do raises

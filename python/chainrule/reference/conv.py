@@ -35,6 +35,7 @@ def conv2d(
     dilation: Size = 1,
     groups: int = 1,
     activation: str = "none",
+    residual: Array | None = None,
 ) -> Array:
     out, k, s, p, d = _window(x.shape, weight.shape, stride, padding, dilation)
     padded = _grouped(pad_to_windows(x, out, k, s, p, d, 0), groups)
@@ -43,7 +44,11 @@ def conv2d(
     for ky, kx, seen in taps(padded, out, k, s, d):
         z += np.einsum("goc,ngcvu->ngovu", w[..., ky, kx], seen)
     z = z.reshape(x.shape[0], weight.shape[0], *out)
-    return ACTIVATIONS[activation][0](z if bias is None else z + bias[:, None, None])
+    if bias is not None:
+        z = z + bias[:, None, None]
+    if residual is not None:
+        z = z + residual
+    return ACTIVATIONS[activation][0](z)
 
 
 def conv2d_backward_input(

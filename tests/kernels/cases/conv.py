@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from chainrule import reference
-from tests.kernels.cases import Case, integers, normal
+from tests.kernels.cases import Case, channels_last, integers, normal
 
 # x, weight, options
 CONVS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
@@ -102,6 +102,24 @@ for x, w, o in CONVS:
     for name, args, whole in calls:
         options = {} if name == "conv2d_backward_bias" else o
         CASES.append(Case(name, text(x, w, o), args, options, ulps=ULPS, scale=condition(name), integers=whole))
+
+
+def with_residual(make: Any, o: dict[str, Any]) -> Any:
+    """(x, weight, bias, stride, padding, dilation, groups, activation, residual)."""
+
+    def args(rng: np.random.Generator, dtype: np.dtype) -> tuple[Any, ...]:
+        x, w, bias, residual = make(rng, dtype)
+        options = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1} | o
+        return x, w, bias, *options.values(), "relu", residual
+
+    return args
+
+
+for x, w, o in CONVS[1::2]:  # some of every way
+    y = reference.conv2d(np.zeros(x), np.zeros(w), **o).shape
+    made, exact = (with_residual(f(x, w, w[:1], y), o) for f in (normal, integers))
+    case = Case("conv2d", f"residual-{text(x, w, o)}", made, {}, ULPS, condition("conv2d"), exact)
+    CASES += [case, channels_last(case)]
 for x, w, o in (CONVS[3], CONVS[22]):
     bias = (w[0],)
     for activation in ("none", "relu", "leaky_relu"):

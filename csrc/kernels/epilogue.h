@@ -1,0 +1,75 @@
+// What becomes of a product's finished sums while they are in the L1: z = sums + bias + residual, y = f(z).
+#pragma once
+#include "activation.h"
+#include "loops.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+// bias, residual, z: null where not wanted. residual and z lie as y does.
+template <class T>
+struct Epilogue {
+  const T* bias;
+  Activation activation;
+  const T* y = nullptr;  // the first element of all: tells where a part's residual and z lie
+  const T* residual = nullptr;
+  T* z = nullptr;
+
+  CHAINRULE_INLINE bool idle() const { return !bias && !residual && !z && activation == Activation::none; }
+  template <Activation A>
+  CHAINRULE_INLINE void finish(T* to, vec<T> v, i64 lanes) const {
+    if (residual) v = v + load(residual + (to - y), lanes);
+    if (z) store(z + (to - y), v, lanes);
+    store(to, activate<A>(v), lanes);
+  }
+};
+
+// Biases are of columns: output features, or the channels of pixels.
+template <class T>
+struct ColumnEpilogue : Epilogue<T> {
+  __attribute__((noinline)) void operator()(T* part, i64 ld, i64, i64 rows, i64 column, i64 columns) const {
+    if (this->idle()) return;
+    by_activation(this->activation, [&](auto kind) {
+      for (i64 j = 0; j < columns; j += vec<T>::size) {
+        const i64 lanes = at_most(columns - j, i64(vec<T>::size));
+        const vec<T> offset = this->bias ? load(this->bias + column + j, lanes) : vec<T>(0);
+        for (i64 r = 0; r < rows; r++) {
+          T* const to = part + r * ld + j;
+          vec<T> v = load(to, lanes);
+          if (this->bias) v = v + offset;
+          this->template finish<decltype(kind)::value>(to, v, lanes);
+        }
+      }
+    });
+  }
+};
+
+// Biases are of rows: the channels of planes.
+template <class T>
+struct RowEpilogue : Epilogue<T> {
+  __attribute__((noinline)) void operator()(T* part, i64 ld, i64 row, i64 rows, i64, i64 columns) const {
+    if (this->idle()) return;
+    by_activation(this->activation, [&](auto kind) {
+      for (i64 r = 0; r < rows; r++)
+        for (i64 j = 0; j < columns; j += vec<T>::size) {
+          const i64 lanes = at_most(columns - j, i64(vec<T>::size));
+          T* const to = part + r * ld + j;
+          vec<T> v = load(to, lanes);
+          if (this->bias) v = v + vec<T>(this->bias[row + r]);
+          this->template finish<decltype(kind)::value>(to, v, lanes);
+        }
+    });
+  }
+};
+
+// The two steps of an epilogue whose sums are moved to where y lies: a residual waits for them there.
+template <class E>
+CHAINRULE_INLINE E before_moving(E e) {
+  if (e.residual) e.activation = Activation::none, e.residual = nullptr;
+  return e;
+}
+template <class T>
+CHAINRULE_INLINE RowEpilogue<T> after_moving(const Epilogue<T>& e) {
+  return {{nullptr, e.residual ? e.activation : Activation::none, e.y, e.residual}};
+}
+
+}  // namespace chainrule::CHAINRULE_ISA
