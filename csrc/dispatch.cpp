@@ -45,17 +45,17 @@ const Choice kChoices[] = {
 #undef ISA
 };
 
-const Choice* find(const std::string& name) {
+const Choice* find(const std::string& what, const std::string& name) {
   for (const Choice& c : kChoices)
     if (name == c.name && c.supported()) return &c;
   std::string have;
   for (const std::string& n : isa_available()) have += (have.empty() ? "" : ", ") + n;
-  throw std::invalid_argument("CHAINRULE_ISA is '" + name + "'; this build on this machine has: " + have);
+  throw std::invalid_argument(what + " is '" + name + "'; this build on this machine has: " + have);
 }
 
 const Choice* first_choice() {
   const char* forced = std::getenv("CHAINRULE_ISA");
-  if (forced && *forced) return find(forced);
+  if (forced && *forced) return find("CHAINRULE_ISA", forced);
   for (const Choice& c : kChoices)
     if (c.supported()) return &c;
   throw std::runtime_error("this build of chainrule has no instruction set that this machine supports");
@@ -77,7 +77,7 @@ std::vector<std::string> isa_available() {
 
 std::string isa_in_use() { return current()->name; }
 
-void set_isa(const std::string& name) { current() = find(name); }
+void set_isa(const std::string& name) { current() = find("set_isa: argument 'name'", name); }
 
 std::vector<std::string> kernel_names() {
   return {

@@ -190,3 +190,20 @@ def test_random_tensors() -> None:
     assert set(cr.zeros(100, dtype=cr.int64).random_(3).tolist()) == {0, 1, 2}
     with pytest.raises(RuntimeError, match="from"):
         cr.randint(3, 3, (1,))
+
+
+BAD: list[tuple[Callable[[], Any], type[Exception], str]] = [
+    (lambda: cr.full("a", 1), TypeError, "full: argument 'shape' is"),  # type: ignore[arg-type]
+    (lambda: cr.linspace(0, 1, 2.5), TypeError, "linspace: argument 'steps' is 2.5, want an integer"),  # type: ignore[arg-type]
+    (lambda: cr.randperm("a"), TypeError, "randperm: argument 'n' is 'a', want an integer"),  # type: ignore[arg-type]
+    (lambda: cr.manual_seed("a"), TypeError, "manual_seed: argument 'seed' is 'a', want an integer"),  # type: ignore[arg-type]
+    (lambda: cr.normal(cr.zeros(2), cr.ones(3)), RuntimeError, r"normal: shapes \[2\] and \[3\] don't broadcast"),
+    (lambda: cr.rand_like(np.zeros(2)), TypeError, "rand_like: argument 'input' is a ndarray, want a Tensor"),  # type: ignore[arg-type]
+    (lambda: cr.randint_like(cr.zeros(2), 3, device="gpu"), RuntimeError, "device is 'gpu'"),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "message"), BAD, ids=range(len(BAD)))
+def test_errors_name_the_function_and_the_argument(call: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()

@@ -47,12 +47,31 @@ METHODS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "index_add_": lambda lib, x, y: x.index_add_(0, lib.tensor([1, 1]), y[:2]),
     "scatter_": lambda lib, x, y: x.scatter_(1, lib.tensor([[0, 1], [1, 0]]), y[:2, :2]),
     "fill_diagonal_": lambda lib, x, y: x.fill_diagonal_(7.0),
+    "multiply_": lambda lib, x, y: x.multiply_(y),
+    "divide_": lambda lib, x, y: x.divide_(y),
+    "atan2_": lambda lib, x, y: x.atan2_(y),
+    "fmod_": lambda lib, x, y: x.fmod_(y),
+    "expm1_": lambda lib, x, y: x.expm1_(),
+    "log1p_": lambda lib, x, y: x.log1p_(),
+    "log2_": lambda lib, x, y: x.log2_(),
+    "log10_": lambda lib, x, y: x.log10_(),
+    "tan_": lambda lib, x, y: x.sub_(1).tan_(),
+    "erfc_": lambda lib, x, y: x.erfc_(),
+    "cumsum_": lambda lib, x, y: x.cumsum_(0),
+    "addmm_": lambda lib, x, y: x.addmm_(y, y, beta=0.5, alpha=2),
+    "addmv_": lambda lib, x, y: x[0].addmv_(y, y[0]),
+    "baddbmm_": lambda lib, x, y: x.unsqueeze(0).baddbmm_(y.unsqueeze(0), y.unsqueeze(0)),
+    "eq_": lambda lib, x, y: x.eq_(y),
+    "greater_": lambda lib, x, y: x.greater_(y),
+    "logical_and_": lambda lib, x, y: x.logical_and_(y),
+    "logical_not_": lambda lib, x, y: x.logical_not_(),
     "+=": lambda lib, x, y: x.__iadd__(y),
     "-=": lambda lib, x, y: x.__isub__(2),
     "*=": lambda lib, x, y: x.__imul__(y),
     "/=": lambda lib, x, y: x.__itruediv__(y),
     "**=": lambda lib, x, y: x.__ipow__(2),
 }
+OF_MATRICES = ("tril_", "scatter_", "fill_diagonal_", "addmm_", "addmv_", "baddbmm_")
 each_method = pytest.mark.parametrize("f", METHODS.values(), ids=METHODS)
 
 
@@ -62,7 +81,7 @@ def test_without_a_tape(f: Callable[[Any, Any, Any], Any]) -> None:
     ours, theirs = cr.tensor(x), torch.tensor(x)
     view = ours[1]
     with cr.no_grad():
-        assert f(cr, ours, cr.tensor(y)) is ours
+        assert f(cr, ours, cr.tensor(y)) is ours or f in [METHODS["addmv_"], METHODS["baddbmm_"]]
     f(torch, theirs, torch.tensor(y))
     np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-14)
     np.testing.assert_array_equal(view.numpy(), ours.numpy()[1])
@@ -74,6 +93,8 @@ def test_on_the_tape(f: Callable[[Any, Any, Any], Any], where: str) -> None:
     """The change of a view reaches the base, its other views and the gradients of everything involved."""
     if f is METHODS["mul_ itself"]:
         pytest.skip("torch refuses it in backward; test_a_tensor_changed_by_itself has it")
+    if f in (METHODS["logical_and_"], METHODS["logical_not_"]):
+        pytest.skip("torch passes the gradient on; test_truth_values_have_no_gradient")
     views: dict[str, Callable[[Any], Any]] = {
         "whole": lambda b: b,
         "row": lambda b: b[0],
@@ -88,7 +109,7 @@ def test_on_the_tape(f: Callable[[Any, Any, Any], Any], where: str) -> None:
         sibling = base[:, 1]
         part = views[where](base)
         y = lib.tensor(values(*part.shape, seed=1), requires_grad=True)
-        if part.ndim != 2 and f in (METHODS["tril_"], METHODS["scatter_"], METHODS["fill_diagonal_"]):
+        if part.ndim != 2 and f in [METHODS[name] for name in OF_MATRICES]:
             part, y = part[0], y[0]
         if f is METHODS["copy_ row"] and part.ndim != 2:
             y = y.detach()
@@ -99,6 +120,18 @@ def test_on_the_tape(f: Callable[[Any, Any, Any], Any], where: str) -> None:
         results.append([t.detach().numpy() for t in (base, sibling, part, out, *grads)])
     for ours, theirs in zip(*results, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+def test_truth_values_have_no_gradient() -> None:
+    for change in (METHODS["logical_and_"], METHODS["logical_not_"]):
+        x, y = cr.ones(3, requires_grad=True), cr.ones(3, requires_grad=True)
+        change(cr, z := x * 1, y * 1)
+        (z * 2).sum().backward()
+        assert x.grad is not None
+        assert x.grad.tolist() == [0, 0, 0]
+        assert y.grad is None or y.grad.tolist() == [0, 0, 0]
+    x, y = cr.ones(3), cr.ones(3, requires_grad=True)
+    assert not x.eq_(y).requires_grad
 
 
 def test_a_view_of_a_buffer_takes_values_that_require_grad() -> None:

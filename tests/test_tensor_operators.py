@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,45 @@ def test_dtypes_beside_numbers(dtype: Any, number: Any, f: Any, shape: Any) -> N
         ours, theirs = results(f, a, b)
         if theirs is not None:  # torch refuses to subtract bools
             same(ours, theirs)
+
+
+NAMES: dict[str, Callable[[Any, Any, Any], Any]] = {
+    "clamp_min": lambda lib, x, y: lib.clamp_min(x, 0.5),
+    "clamp_max": lambda lib, x, y: lib.clamp_max(x, y),
+    "detach": lambda lib, x, y: lib.detach(x),
+    "fmod": lambda lib, x, y: x.fmod(y),
+    "arctan2": lambda lib, x, y: lib.arctan2(x, y),
+    "greater": lambda lib, x, y: lib.greater(x, y),
+    "less_equal": lambda lib, x, y: x.less_equal(y),
+    "not_equal": lambda lib, x, y: lib.not_equal(x, x),
+    "outer": lambda lib, x, y: x[0].outer(y[0]),
+    "addmm": lambda lib, x, y: x.addmm(x, y, beta=2, alpha=0.5),
+    "addmv": lambda lib, x, y: x[0].addmv(x, y[0]),
+    "baddbmm": lambda lib, x, y: x[None].baddbmm(x[None], y[None], beta=0),
+    "argwhere": lambda lib, x, y: (x > y).argwhere(),
+    "half": lambda lib, x, y: x.half(),
+    "short": lambda lib, x, y: x.short(),
+    "char": lambda lib, x, y: x.char(),
+    "byte": lambda lib, x, y: (x * 9).byte(),
+    "var": lambda lib, x, y: lib.var(x, 1, False),
+    "var, biased": lambda lib, x, y: lib.var(x, False),
+    "var, kept": lambda lib, x, y: lib.var(x, 0, True, True),
+    "std": lambda lib, x, y: lib.std(x, 0, unbiased=False),
+    "std_mean": lambda lib, x, y: lib.std_mean(x, 1, correction=0)[0],
+    "var of all": lambda lib, x, y: x.var(False),
+    "prod": lambda lib, x, y: x.prod(1, dtype=lib.float64),
+    "cumsum": lambda lib, x, y: x.cumsum(0, dtype=lib.float64),
+    "norm": lambda lib, x, y: x.norm(dtype=lib.float64),
+    "softmax": lambda lib, x, y: x.softmax(1, lib.float64),
+    "log_softmax": lambda lib, x, y: lib.log_softmax(x, 0, dtype=lib.float64),
+}
+
+
+@pytest.mark.parametrize("f", NAMES.values(), ids=NAMES)
+def test_names_and_arguments_are_torchs(f: Any) -> None:
+    torch = pytest.importorskip("torch")
+    a, b = (np.random.default_rng(i).uniform(0.1, 2, (3, 3)).astype(np.float32) for i in (0, 1))
+    same(f(cr, cr.tensor(a), cr.tensor(b)), f(torch, torch.tensor(a), torch.tensor(b)))
 
 
 @pytest.mark.parametrize("f", [operator.floordiv, operator.mod], ids=lambda f: f.__name__)

@@ -28,6 +28,8 @@ VIEWS: dict[str, Callable[[Any], Any]] = {
     "mT": lambda x: x.mT,
     "t": lambda x: x[1].t(),
     "movedim": lambda x: x.movedim(0, -1),
+    "moveaxis": lambda x: x.moveaxis(0, -1),
+    "swapdims": lambda x: x.swapdims(0, 2),
     "movedim many": lambda x: x.movedim((0, 1), (2, 0)),
     "flatten": lambda x: x.flatten(),
     "flatten some": lambda x: x.flatten(1),

@@ -11,7 +11,7 @@ from chainrule import _core, dtypes, random  # isort: skip
 from chainrule.tensor import Tensor  # isort: skip  (the operations need it)
 
 from chainrule import autograd, creation, kernels, ops
-from chainrule._core import empty_cache, get_num_threads, memory_stats, set_num_threads
+from chainrule._core import RecordingError, empty_cache, get_num_threads, memory_stats, set_num_threads
 from chainrule.autograd import (
     enable_grad,
     inference_mode,
@@ -57,15 +57,16 @@ set_isa = _core.set_isa
 
 # Imported when first used: kernels and tensors alone start faster.
 _PARTS = ("nn", "optim", "reference", "utils")
+_FUNCTIONS = {"compile": "chainrule.recording.step", "peaks": "chainrule._peaks"}
 
 
 def __getattr__(name: str) -> Any:
     if name in _PARTS:
         return import_module(f"chainrule.{name}")
-    if name == "compile":
-        return import_module("chainrule.recording.step").compile
-    if name == "peaks":
-        return import_module("chainrule._peaks").peaks
-    if name == "RecordingError":
-        return _core.RecordingError
+    if name in _FUNCTIONS:
+        return getattr(import_module(_FUNCTIONS[name]), name)
     raise AttributeError(f"module 'chainrule' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PARTS, *_FUNCTIONS})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -177,6 +178,13 @@ def _shape(op: str, size: tuple[Any, ...]) -> tuple[int, ...]:
     return shape
 
 
+def _whole(op: str, name: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{op}: argument {name!r} is {value!r}, want an integer") from None
+
+
 def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False) -> Tensor:
     """Zeros."""
     check_device("zeros", device)
@@ -211,7 +219,7 @@ def full(
     value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
     if dtype is None:
         dtype = {"f": get_default_dtype(), "i": int64}.get(np.asarray(value).dtype.kind, np.asarray(value).dtype)
-    return _made(kernels.full(_shape("full", (tuple(size),)), value, as_dtype(dtype)), requires_grad)
+    return _made(kernels.full(_shape("full", (size,)), value, as_dtype(dtype)), requires_grad)
 
 
 def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_grad: builtins.bool = False) -> Tensor:
@@ -318,6 +326,7 @@ def linspace(
 ) -> Tensor:
     """``steps`` values at equal distances, both ends included."""
     check_device("linspace", device)
+    steps = _whole("linspace", "steps", steps)
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     ends = [v.item() if isinstance(v, Tensor) else v for v in (start, end)]
@@ -387,7 +396,7 @@ def normal(
         return wrap((m + s * z).astype(wanted))
     if size is None:
         raise TypeError("normal: argument 'size' is missing, want a shape")
-    shape = _shape("normal", (tuple(size),))
+    shape = _shape("normal", (size,))
     return _made(random.normal_array(shape, _floating("normal", dtype), mean, std, generator), requires_grad)
 
 
@@ -408,7 +417,7 @@ def randint(*args: Any, generator: Generator | None = None, dtype: Any = None, d
 def randperm(n: int, *, generator: Generator | None = None, dtype: Any = None, device: Any = None) -> Tensor:
     """A random order of 0 to n - 1."""
     check_device("randperm", device)
-    array = random.randperm_array(n, generator)
+    array = random.randperm_array(_whole("randperm", "n", n), generator)
     return wrap(array.astype(int64 if dtype is None else as_dtype(dtype), copy=False))
 
 

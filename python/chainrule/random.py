@@ -91,7 +91,10 @@ class Generator:
 
     def manual_seed(self, seed: int) -> Generator:
         """Starts the sequence of this seed. Negative seeds count from 2^64 downwards, as in torch."""
-        number = int(seed)
+        try:
+            number = int(seed)
+        except (TypeError, ValueError):
+            raise TypeError(f"manual_seed: argument 'seed' is {seed!r}, want an integer") from None
         if not -(_WORD // 2) <= number < _WORD:
             raise ValueError(f"manual_seed: argument 'seed' is {number}, want an integer in [-2^63, 2^64)")
         self._state.set_state(number % _WORD, 0)

@@ -20,7 +20,7 @@ from chainrule.tensor_shape import Shape
 if TYPE_CHECKING:
     from chainrule.autograd.function import Function, Node
 
-__all__ = ["Tensor", "constant", "listed", "unwrapped", "wrap"]
+__all__ = ["Tensor", "constant", "listed", "refuse_no_tensor", "unwrapped", "wrap"]
 
 Array = np.ndarray[Any, Any]
 Hook = Callable[["Tensor"], Union["Tensor", None]]
@@ -452,6 +452,13 @@ def listed(tensors: Any) -> list[Any]:
     """One tensor, or an iterable of them, as a list; anything else is a list of itself, for the caller to refuse."""
     one = isinstance(tensors, (Tensor, np.ndarray)) or not isinstance(tensors, Iterable)
     return [tensors] if one else list(tensors)
+
+
+def refuse_no_tensor(error: AttributeError, where: str) -> None:
+    """Raises TypeError where the error is that of code which was given something else than a tensor."""
+    if error.name == "_array" and not isinstance(error.obj, Tensor):
+        kind = type(error.obj).__name__
+        raise TypeError(f"{where}: got a {kind}, want a Tensor: chainrule.tensor or from_numpy makes one") from error
 
 
 def constant(array: Array) -> Tensor:

@@ -65,6 +65,18 @@ class Cast:
     def int(self: Tensor, memory_format: Any = formats.preserve_format) -> Tensor:
         return self.to(dtypes.int32, memory_format=memory_format)
 
+    def half(self: Tensor, memory_format: Any = formats.preserve_format) -> Tensor:
+        return self.to(dtypes.float16, memory_format=memory_format)
+
+    def short(self: Tensor, memory_format: Any = formats.preserve_format) -> Tensor:
+        return self.to(dtypes.int16, memory_format=memory_format)
+
+    def char(self: Tensor, memory_format: Any = formats.preserve_format) -> Tensor:
+        return self.to(dtypes.int8, memory_format=memory_format)
+
+    def byte(self: Tensor, memory_format: Any = formats.preserve_format) -> Tensor:
+        return self.to(dtypes.uint8, memory_format=memory_format)
+
     def bool(self: Tensor, memory_format: Any = formats.preserve_format) -> Tensor:
         return self.to(dtypes.bool, memory_format=memory_format)
 

@@ -83,17 +83,34 @@ class InPlace:
     bitwise_and_ = _binary("bitwise_and")
     bitwise_or_ = _binary("bitwise_or")
     bitwise_xor_ = _binary("bitwise_xor")
+    logical_and_ = _binary("logical_and")
+    logical_or_ = _binary("logical_or")
+    logical_xor_ = _binary("logical_xor")
+    fmod_ = _binary("fmod")
+    atan2_ = arctan2_ = _binary("atan2")
+    eq_ = _binary("eq")
+    ne_ = not_equal_ = _binary("ne")
+    lt_ = less_ = _binary("lt")
+    le_ = less_equal_ = _binary("le")
+    gt_ = greater_ = _binary("gt")
+    ge_ = greater_equal_ = _binary("ge")
+    multiply_, subtract_, divide_, true_divide_ = mul_, sub_, div_, div_
 
-    neg_ = _unary("neg")
-    abs_ = _unary("abs")
+    neg_ = negative_ = _unary("neg")
+    abs_ = absolute_ = _unary("abs")
     exp_ = _unary("exp")
+    expm1_ = _unary("expm1")
     log_ = _unary("log")
+    log1p_ = _unary("log1p")
+    log2_ = _unary("log2")
+    log10_ = _unary("log10")
     sqrt_ = _unary("sqrt")
     rsqrt_ = _unary("rsqrt")
     reciprocal_ = _unary("reciprocal")
     square_ = _unary("square")
     sin_ = _unary("sin")
     cos_ = _unary("cos")
+    tan_ = _unary("tan")
     tanh_ = _unary("tanh")
     sigmoid_ = _unary("sigmoid")
     relu_ = _unary("relu")
@@ -103,7 +120,9 @@ class InPlace:
     trunc_ = _unary("trunc")
     sign_ = _unary("sign")
     erf_ = _unary("erf")
+    erfc_ = _unary("erfc")
     logical_not_ = _unary("logical_not")
+    bitwise_not_ = _unary("bitwise_not")
 
     def clamp_(self: Tensor, min: Any = None, max: Any = None) -> Tensor:
         return _modify(self, "clamp", chainrule.ops.clamp, min, max)
@@ -111,10 +130,10 @@ class InPlace:
     clip_ = clamp_
 
     def clamp_min_(self: Tensor, min: Any) -> Tensor:
-        return _modify(self, "clamp_min", chainrule.ops.clamp, min, None)
+        return _modify(self, "clamp_min", chainrule.ops.clamp_min, min)
 
     def clamp_max_(self: Tensor, max: Any) -> Tensor:
-        return _modify(self, "clamp_max", chainrule.ops.clamp, None, max)
+        return _modify(self, "clamp_max", chainrule.ops.clamp_max, max)
 
     def lerp_(self: Tensor, end: Tensor, weight: Any) -> Tensor:
         return _modify(self, "lerp", chainrule.ops.lerp, end, weight)
@@ -124,6 +143,18 @@ class InPlace:
 
     def addcdiv_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
         return _modify(self, "addcdiv", chainrule.ops.addcdiv, tensor1, tensor2, value=value)
+
+    def addmm_(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+        return _modify(self, "addmm", chainrule.ops.addmm, mat1, mat2, beta=beta, alpha=alpha)
+
+    def addmv_(self: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+        return _modify(self, "addmv", chainrule.ops.addmv, mat, vec, beta=beta, alpha=alpha)
+
+    def baddbmm_(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+        return _modify(self, "baddbmm", chainrule.ops.baddbmm, batch1, batch2, beta=beta, alpha=alpha)
+
+    def cumsum_(self: Tensor, dim: int) -> Tensor:
+        return _modify(self, "cumsum", chainrule.ops.cumsum, dim)
 
     def masked_fill_(self: Tensor, mask: Tensor, value: Any) -> Tensor:
         return _modify(self, "masked_fill", chainrule.ops.masked_fill, mask, value)

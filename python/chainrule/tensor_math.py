@@ -230,7 +230,11 @@ class Math:
     def bitwise_xor(self: Tensor, other: Any) -> Tensor:
         return chainrule.ops.bitwise_xor(self, operand(other))
 
-    multiply = mul
+    def fmod(self: Tensor, other: Any) -> Tensor:
+        return chainrule.ops.fmod(self, operand(other))
+
+    multiply, arctan2 = mul, atan2
+    not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge
 
     def neg(self: Tensor) -> Tensor:
         return chainrule.ops.neg(self)
@@ -330,10 +334,10 @@ class Math:
     clip = clamp
 
     def clamp_min(self: Tensor, min: Any) -> Tensor:
-        return chainrule.ops.clamp(self, min, None)
+        return chainrule.ops.clamp_min(self, min)
 
     def clamp_max(self: Tensor, max: Any) -> Tensor:
-        return chainrule.ops.clamp(self, None, max)
+        return chainrule.ops.clamp_max(self, max)
 
     def lerp(self: Tensor, end: Tensor, weight: Any) -> Tensor:
         return chainrule.ops.lerp(self, end, weight)
@@ -356,8 +360,8 @@ class Math:
     def mean(self: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
         return chainrule.ops.mean(self, dim, keepdim, dtype=dtype)
 
-    def prod(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-        return chainrule.ops.prod(self, dim, keepdim)
+    def prod(self: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+        return chainrule.ops.prod(self, dim, keepdim, dtype=dtype)
 
     def max(self: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
         return chainrule.ops.max(self, dim, keepdim)
@@ -380,21 +384,21 @@ class Math:
     def var(
         self: Tensor, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None
     ) -> Tensor:
-        return chainrule.ops.var(self, dim, correction=_correction(unbiased, correction), keepdim=keepdim)
+        return chainrule.ops.var(self, dim, unbiased, keepdim, correction=correction)
 
     def std(
         self: Tensor, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None
     ) -> Tensor:
-        return chainrule.ops.std(self, dim, correction=_correction(unbiased, correction), keepdim=keepdim)
+        return chainrule.ops.std(self, dim, unbiased, keepdim, correction=correction)
 
-    def norm(self: Tensor, p: Any = "fro", dim: Dims = None, keepdim: bool = False) -> Tensor:
-        return chainrule.ops.norm(self, p, dim, keepdim)
+    def norm(self: Tensor, p: Any = "fro", dim: Dims = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
+        return chainrule.ops.norm(self, p, dim, keepdim, dtype)
 
     def logsumexp(self: Tensor, dim: int | Sequence[int], keepdim: bool = False) -> Tensor:
         return chainrule.ops.logsumexp(self, dim, keepdim)
 
-    def cumsum(self: Tensor, dim: int) -> Tensor:
-        return chainrule.ops.cumsum(self, dim)
+    def cumsum(self: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
+        return chainrule.ops.cumsum(self, dim, dtype=dtype)
 
     def all(self: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
         return chainrule.ops.all(self, dim, keepdim)
@@ -425,6 +429,18 @@ class Math:
     def dot(self: Tensor, other: Tensor) -> Tensor:
         return chainrule.ops.dot(self, other)
 
+    def outer(self: Tensor, vec2: Tensor) -> Tensor:
+        return chainrule.ops.outer(self, vec2)
+
+    def addmm(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+        return chainrule.ops.addmm(self, mat1, mat2, beta=beta, alpha=alpha)
+
+    def addmv(self: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+        return chainrule.ops.addmv(self, mat, vec, beta=beta, alpha=alpha)
+
+    def baddbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+        return chainrule.ops.baddbmm(self, batch1, batch2, beta=beta, alpha=alpha)
+
     # Comparing.
 
     def equal(self: Tensor, other: Tensor) -> bool:
@@ -439,7 +455,3 @@ class Math:
         self: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
     ) -> bool:
         return chainrule.ops.allclose(self, other, rtol, atol, equal_nan)
-
-
-def _correction(unbiased: bool, correction: Any) -> Any:
-    return (1 if unbiased else 0) if correction is None else correction

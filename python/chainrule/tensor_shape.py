@@ -66,6 +66,8 @@ class Shape:
     def movedim(self: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
         return chainrule.ops.movedim(self, source, destination)
 
+    moveaxis = movedim
+
     def flatten(self: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         return chainrule.ops.flatten(self, start_dim, end_dim)
 
@@ -200,6 +202,9 @@ class Shape:
 
     def nonzero(self: Tensor, *, as_tuple: bool = False) -> Any:
         return chainrule.ops.nonzero(self, as_tuple=as_tuple)
+
+    def argwhere(self: Tensor) -> Tensor:
+        return chainrule.ops.argwhere(self)
 
     def sort(self: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> tuple[Tensor, Tensor]:
         return chainrule.ops.sort(self, dim, descending, stable)

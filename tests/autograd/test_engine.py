@@ -111,6 +111,9 @@ def test_backward_arguments() -> None:
     (middle * 3).backward(inputs=[middle, b])
     assert gradient_of(middle) == [3]
     assert gradient_of(b) == [3]
+    with pytest.raises(TypeError, match="backward: element 1 of the tensors to differentiate is a int"):
+        autograd.backward([a * 2, 3])  # type: ignore[list-item]
+    assert autograd.grad(a * b, (x for x in (a, b)))[1].item() == a.item()  # type: ignore[arg-type]
     autograd.backward([a * 2, b * 3], [cr.ones(1, dtype=cr.float64), None])
     assert gradient_of(a) == [4]
     assert gradient_of(b) == [6]

@@ -134,6 +134,24 @@ def test_bad_use_is_refused_and_changes_nothing(act: Any, kind: type[Exception],
         assert all(m.__dict__[name][k] is v for k, v in members.items())
 
 
+def test_arrays_in_place_of_tensors_are_named() -> None:
+    x = np.zeros((2, 3), np.float32)
+    for module in (nn.Linear(3, 4), nn.ReLU(), nn.BatchNorm1d(3), nn.Softmax(1)):
+        with pytest.raises(TypeError, match=f"^{type(module).__name__}: got a ndarray, want a Tensor"):
+            module(x)
+    with pytest.raises(TypeError, match=r"^CrossEntropyLoss: got a ndarray, want a Tensor"):
+        nn.CrossEntropyLoss()(chainrule.zeros(2, 3), np.zeros(2, np.int64))
+    with pytest.raises(TypeError, match=r"^Linear: got a ndarray, want a Tensor"):
+        nn.functional.linear(x, chainrule.zeros(4, 3))  # type: ignore[arg-type]
+
+    class Broken(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return self.missing
+
+    with pytest.raises(AttributeError, match="'Broken' object has no attribute 'missing'"):
+        Broken()(x)
+
+
 def test_a_computed_tensor_cannot_be_a_parameter() -> None:
     w = nn.Parameter(chainrule.ones(1))
     w._node = nn.Linear(1, 1)(chainrule.ones(1))._node

@@ -79,3 +79,9 @@ def test_bad_input() -> None:
         ops.binary_cross_entropy_with_logits(x, chainrule.Tensor(T[:1]))
     with pytest.raises(ValueError, match="average is not a valid value"):
         ops.l1_loss(x, t, "average")
+    with pytest.raises(RuntimeError, match=r"mse_loss: shapes .* don't broadcast"):
+        ops.mse_loss(x, chainrule.zeros(len(X) + 1, dtype=x.dtype))
+    with pytest.raises(ValueError, match="binary_cross_entropy_with_logits: argument 'pos_weight' has shape"):
+        ops.binary_cross_entropy_with_logits(x, t, pos_weight=chainrule.ones(97))
+    with pytest.raises(RuntimeError, match=r"scaled_dot_product_attention: shapes .* don't broadcast"):
+        ops.scaled_dot_product_attention(*(chainrule.zeros(n, 3, 4) for n in (2, 3, 2)))

@@ -16,7 +16,7 @@ import numpy as np
 
 from chainrule import kernels
 from chainrule.autograd.grad_mode import state
-from chainrule.tensor import Tensor, wrap
+from chainrule.tensor import Tensor, refuse_no_tensor, wrap
 
 __all__ = ["Context", "Function", "Node", "once_differentiable"]
 
@@ -241,7 +241,11 @@ class Function:
     @classmethod
     def _forward(cls, ctx: Node, args: tuple[Any, ...]) -> Any:
         if cls.setup_context is None:
-            return cls.forward(ctx, *args)
+            try:
+                return cls.forward(ctx, *args)
+            except AttributeError as error:
+                refuse_no_tensor(error, cls.__name__)
+                raise
         outputs = cls.forward(*args)
         cls.setup_context(ctx, args, outputs)
         return outputs

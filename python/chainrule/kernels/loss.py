@@ -1,4 +1,8 @@
-"""Losses between predictions and targets. ``reduction`` is "none", "mean" or "sum"."""
+"""Losses between predictions and targets, and their gradients.
+
+``reduction`` is "none" (a loss per element), "mean" or "sum" (0-d). All arrays of a call have one dtype, float32 or
+float64. TypeError for another one, ValueError for shapes that differ and for another reduction.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
 """Optimizer updates and gradient clipping over whole lists of arrays, in place.
 
-A list holds C-contiguous, writeable arrays of one dtype (float32 or float64); gradients, which are only read, may be
-any views. Arrays that are written may share no memory with another. Everything is checked before anything is written,
-and an update is done for all of the list or, after an error, for none of it. Formulas: PyTorch's documentation of
-``torch.optim`` and ``torch.nn.utils.clip_grad_norm_``.
+A list holds writeable arrays of one dtype (float32 or float64) whose elements lie together, in whatever order of the
+dimensions; a parameter's state in another order than its own is copied there and back. Gradients, which are only read,
+may be any views. Arrays that are written may share no memory with another. Everything is checked before anything is
+written, and an update is done for all of the list or, after an error, for none of it. Formulas: PyTorch's documentation
+of ``torch.optim`` and ``torch.nn.utils.clip_grad_norm_``.
 """
 
 from collections.abc import Sequence

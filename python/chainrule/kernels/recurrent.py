@@ -1,6 +1,6 @@
 """Recurrences over whole sequences, time first; the input's part of the gates is a product made beforehand.
 
-The gates i, f, g, o are quarters of the last dimension, in XX
+The gates i, f, g, o are quarters of the last dimension, in this order. The order of every sum is fixed by the shapes
 alone: docs/numerics.md. Hochreiter and Schmidhuber 1997, with forget gates (Gers et al. 2000).
 
 Both raise TypeError for dtypes that aren't all float32 or all float64 and ValueError for shapes that don't fit.

@@ -1,6 +1,7 @@
 """Reductions over any axes. ``axis`` is None (all), an int or a tuple; ``keepdims`` keeps reduced axes with size 1.
 
-Sums run in an order fixed by the shape alone (chunks, then a tree): the same bits for any number of threads.
+Sums run in an order fixed by the shape alone (chunks, then a tree): the same bits for any number of threads. Arrays are
+float32 or float64: TypeError for another dtype, ValueError for an axis that isn't there or comes twice.
 """
 
 from __future__ import annotations

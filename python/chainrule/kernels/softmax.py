@@ -1,4 +1,8 @@
-"""Softmax along an axis, and the cross-entropy that is fused with it."""
+"""Softmax along an axis, and the cross-entropy that is fused with it.
+
+Arrays of scores are float32 or float64, and all floating arrays of a call have one dtype. TypeError for another one,
+ValueError for an axis or a shape that doesn't fit.
+"""
 
 from __future__ import annotations
 

@@ -255,7 +255,7 @@ def batch_norm(
 ) -> Tensor:
     """Normalises each channel (dimension 1), in training by the batch's own mean and variance, which the running
     ones then move towards by ``momentum``. Images (N, C, H, W) keep their memory format."""
-    if training and input.ndim >= 2 and input.shape[1] > 0 and input.numel() == input.shape[1]:
+    if training and input.ndim >= 2 and input.shape[1] > 0 and input._array.size == input.shape[1]:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {tuple(input.shape)}")
     return ops.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
 

@@ -27,18 +27,23 @@ __all__ = [
     "equal",
     "floor",
     "ge",
+    "greater",
+    "greater_equal",
     "gt",
     "isclose",
     "isfinite",
     "isinf",
     "isnan",
     "le",
+    "less",
+    "less_equal",
     "logical_and",
     "logical_not",
     "logical_or",
     "logical_xor",
     "lt",
     "ne",
+    "not_equal",
     "round",
     "sign",
     "trunc",
@@ -100,6 +105,8 @@ bitwise_or = _binary("bitwise_or", kernels.logical_or, np.bitwise_or, "The bits 
 bitwise_xor = _binary(
     "bitwise_xor", kernels.logical_xor, np.bitwise_xor, "The bits that exactly one has; exclusive or of bools."
 )
+
+not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge
 
 
 def bitwise_not(input: Tensor) -> Tensor:

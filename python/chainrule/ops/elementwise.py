@@ -22,6 +22,7 @@ __all__ = [
     "add",
     "addcdiv",
     "addcmul",
+    "arctan2",
     "atan2",
     "div",
     "divide",
@@ -378,6 +379,9 @@ def atan2(input: Any, other: Any) -> Tensor:
     """The angle of the point (other, input)."""
     a, b = as_floats(*checked("atan2", input, other))
     return Atan2.apply(a, b if isinstance(b, Tensor) else number_like(b, a))  # type: ignore[no-any-return]
+
+
+arctan2 = atan2
 
 
 def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:

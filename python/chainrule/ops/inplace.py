@@ -136,6 +136,9 @@ def modify(x: Tensor, name: str, function: Callable[..., Tensor], *args: Any, **
                 f"result type {result._array.dtype} can't be cast to the desired output type {x._array.dtype}"
             )
         result = result.to(x._array.dtype)
+    if recorded and result._node is None:  # a comparison, which doesn't depend on what it changes
+        result = Forget.apply(old, result._array)
+        recorded = result._node is not None
     if recorded and sys.getrefcount(old) > _UNSAVED:
         _keep(old)
     write(x._array, result._array)

@@ -9,6 +9,7 @@ import numpy as np
 from chainrule import kernels, ops
 from chainrule.autograd import Context, Function
 from chainrule.autograd.grad_mode import is_grad_enabled
+from chainrule.broadcasting import broadcasts_to, common_shape
 from chainrule.ops.selection import int64
 from chainrule.recording.state import numpy_path
 from chainrule.tensor import Tensor, wrap
@@ -25,16 +26,20 @@ __all__ = [
 Array = Any
 
 
-def _reduced(losses: Tensor, reduction: str) -> Tensor:
+def _check_reduction(reduction: str) -> None:
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{reduction} is not a valid value for reduction")
+
+
+def _reduced(losses: Tensor, reduction: str) -> Tensor:
+    _check_reduction(reduction)
     return losses if reduction == "none" else ops.mean(losses) if reduction == "mean" else ops.sum(losses)
 
 
-def _pair(x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def _pair(op: str, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     if x._array.shape == target._array.shape:
         return x, target
-    shape = np.broadcast_shapes(x._array.shape, target._array.shape)
+    shape = common_shape(op, x._array.shape, target._array.shape)
     return ops.broadcast_to(x, shape), ops.broadcast_to(target, shape)
 
 
@@ -86,11 +91,11 @@ def cross_entropy(
     label_smoothing: float = 0.0,
 ) -> Tensor:
     """The loss of class scores against class labels, or against class probabilities (a floating target)."""
-    w = None if weight is None else weight._array
+    w, labels = None if weight is None else weight._array, target._array
     if target.requires_grad and is_grad_enabled():  # the probabilities are learned: by operations
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
     return CrossEntropy.apply(  # type: ignore[no-any-return]
-        input, target._array, w, ignore_index, label_smoothing, reduction
+        input, labels, w, ignore_index, label_smoothing, reduction
     )
 
 
@@ -110,8 +115,7 @@ def nll_loss(
     """Minus the log-probabilities ``input`` of the labelled classes."""
     x, labels = input._array, target._array
     axis = 0 if x.ndim == 1 else 1
-    if reduction not in ("none", "mean", "sum"):
-        raise ValueError(f"{reduction} is not a valid value for reduction")
+    _check_reduction(reduction)
     if labels.shape != x.shape[:axis] + x.shape[axis + 1 :]:
         raise ValueError(f"nll_loss: the target of shape {labels.shape} doesn't fit the input of shape {x.shape}")
     counts = ops.ne(target, ignore_index)
@@ -149,7 +153,7 @@ class MSELoss(Function):
 
 def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """The squared difference, averaged, summed or by element."""
-    return MSELoss.apply(*_pair(input, target), reduction)  # type: ignore[no-any-return]
+    return MSELoss.apply(*_pair("mse_loss", input, target), reduction)  # type: ignore[no-any-return]
 
 
 def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
@@ -200,5 +204,12 @@ def binary_cross_entropy_with_logits(
     """The loss of the logits of independent yes/no questions; ``pos_weight`` weighs the yes."""
     if input._array.shape != target._array.shape:
         raise ValueError(f"Target size ({tuple(target.shape)}) must be the same as input size ({tuple(input.shape)})")
-    wide = [None if w is None else np.broadcast_to(w._array, input._array.shape) for w in (weight, pos_weight)]
+    wide = []
+    for name, w in (("weight", weight), ("pos_weight", pos_weight)):
+        if w is not None and not broadcasts_to(w._array.shape, input._array.shape):
+            raise ValueError(
+                f"binary_cross_entropy_with_logits: argument {name!r} has shape {w.shape}, want one that broadcasts to "
+                f"that of input, {input.shape}"
+            )
+        wide.append(None if w is None else np.broadcast_to(w._array, input._array.shape))
     return BCEWithLogits.apply(input, target, *wide, reduction)  # type: ignore[no-any-return]

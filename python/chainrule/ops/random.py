@@ -43,19 +43,19 @@ class DropoutGradient(Function):
         return DropoutGradient.apply(ddx, mask, ctx.p), None, None
 
 
-def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
-    """Zeroes elements with probability p and scales the others by 1 / (1 - p); x itself when not training.
+def dropout(input: Tensor, p: float = 0.5, train: bool = True) -> Tensor:
+    """Zeroes elements with probability p and scales the others by 1 / (1 - p); input itself unless ``train``.
 
     The numbers come from the default generator, one offset a call.
     """
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: argument 'p' is {p}, want a probability in [0, 1]")
-    return Dropout.apply(x, p) if training else x
+    return Dropout.apply(input, p) if train else input
 
 
-def bernoulli(p: Tensor, *, generator: Generator | None = None) -> Tensor:
-    """1 with probability p, element by element, else 0; no gradient."""
-    array = p._array
+def bernoulli(input: Tensor, *, generator: Generator | None = None) -> Tensor:
+    """1 with the probability that an element of ``input`` is, else 0; no gradient."""
+    array = input._array
     if array.dtype.kind != "f" or not np.all((array >= 0) & (array <= 1)):
-        raise ValueError("bernoulli: argument 'p' has elements that aren't probabilities in [0, 1]")
+        raise ValueError("bernoulli: argument 'input' has elements that aren't probabilities in [0, 1]")
     return wrap((uniform_array(array.shape, array.dtype, generator=generator) < array).astype(array.dtype))

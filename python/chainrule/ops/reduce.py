@@ -251,27 +251,36 @@ class Var(Function):
         return from_var + _expand(dmean / n, shape, ctx.dims), None, None, None
 
 
-def _var_mean(op: str, input: Tensor, dim: Dims, correction: float | None, keepdim: bool) -> tuple[Tensor, Tensor]:
+def _var_mean(
+    op: str, input: Tensor, dim: Any, unbiased: bool, keepdim: bool, correction: float | None
+) -> tuple[Tensor, Tensor]:
+    """``dim`` may be missing with ``unbiased`` in its place, as in PyTorch; ``correction`` says more than that."""
     if not _floating(input):
         raise RuntimeError(f"{op}: only support floating point dtypes, got {input._array.dtype}")
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    less = float(unbiased) if correction is None else float(correction)
     dims = dimensions(op, dim, input._array.ndim)
     if _count(input._array.shape, dims) == 0:
         nan = np.full(np.sum(input._array, dims, keepdims=keepdim).shape, np.nan, input._array.dtype)
         return wrap(nan), wrap(nan.copy())
-    pair: tuple[Tensor, Tensor] = Var.apply(input, dims, 1.0 if correction is None else float(correction), keepdim)
+    pair: tuple[Tensor, Tensor] = Var.apply(input, dims, less, keepdim)
     return pair
 
 
-def var(input: Tensor, dim: Dims = None, *, correction: float | None = 1, keepdim: bool = False) -> Tensor:
-    """Variance over ``dim``: the squared deviations from the mean, summed and divided by n - correction."""
-    return _var_mean("var", input, dim, correction, keepdim)[0]
+def var(
+    input: Tensor, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+) -> Tensor:
+    """Variance over ``dim``: the squared deviations from the mean, summed and divided by n - correction; that is 1, and
+    0 where ``unbiased`` is False."""
+    return _var_mean("var", input, dim, unbiased, keepdim, correction)[0]
 
 
 def var_mean(
-    input: Tensor, dim: Dims = None, *, correction: float | None = 1, keepdim: bool = False
+    input: Tensor, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Variance and mean over ``dim``."""
-    return _var_mean("var_mean", input, dim, correction, keepdim)
+    """Variance, as :func:`var`, and mean over ``dim``."""
+    return _var_mean("var_mean", input, dim, unbiased, keepdim, correction)
 
 
 class Root(Function):
@@ -291,16 +300,18 @@ class Root(Function):
         )
 
 
-def std(input: Tensor, dim: Dims = None, *, correction: float | None = 1, keepdim: bool = False) -> Tensor:
+def std(
+    input: Tensor, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+) -> Tensor:
     """The square root of :func:`var`."""
-    return Root.apply(var(input, dim, correction=correction, keepdim=keepdim))  # type: ignore[no-any-return]
+    return Root.apply(_var_mean("std", input, dim, unbiased, keepdim, correction)[0])  # type: ignore[no-any-return]
 
 
 def std_mean(
-    input: Tensor, dim: Dims = None, *, correction: float | None = 1, keepdim: bool = False
+    input: Tensor, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
 ) -> tuple[Tensor, Tensor]:
     """Standard deviation and mean over ``dim``."""
-    variance, average = var_mean(input, dim, correction=correction, keepdim=keepdim)
+    variance, average = _var_mean("std_mean", input, dim, unbiased, keepdim, correction)
     return Root.apply(variance), average
 
 

@@ -19,6 +19,8 @@ __all__ = [
     "abs",
     "absolute",
     "clamp",
+    "clamp_max",
+    "clamp_min",
     "clip",
     "cos",
     "erf",
@@ -307,6 +309,16 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     if min is not None:
         x = ops.where(ops.lt(x, min), min, x)
     return x if max is None else ops.where(ops.gt(x, max), max, x)
+
+
+def clamp_min(input: Tensor, min: Any) -> Tensor:
+    """input where it isn't below ``min``, a number or a tensor."""
+    return clamp(input, min, None)
+
+
+def clamp_max(input: Tensor, max: Any) -> Tensor:
+    """input where it isn't above ``max``, a number or a tensor."""
+    return clamp(input, None, max)
 
 
 clip = clamp

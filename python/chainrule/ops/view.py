@@ -23,8 +23,10 @@ __all__ = [
     "broadcast_to",
     "chunk",
     "clone",
+    "detach",
     "diagonal",
     "flatten",
+    "moveaxis",
     "movedim",
     "narrow",
     "numel",
@@ -35,6 +37,7 @@ __all__ = [
     "split",
     "squeeze",
     "swapaxes",
+    "swapdims",
     "t",
     "tensor_split",
     "transpose",
@@ -329,7 +332,7 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     return view_of(input, Permute, tuple(order))
 
 
-swapaxes = transpose
+swapaxes = swapdims = transpose
 
 
 def t(input: Tensor) -> Tensor:
@@ -352,6 +355,9 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
     for place, d in sorted(zip(go, come, strict=True)):
         order.insert(place, d)
     return view_of(input, Permute, tuple(order))
+
+
+moveaxis = movedim
 
 
 def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
@@ -526,6 +532,11 @@ def clone(input: Tensor, *, memory_format: Any = preserve_format) -> Tensor:
     """A copy in memory of its own, on the tape; in the order of the input, or in another format."""
     wanted = preserve_format if memory_format is None else memory_format
     return Clone.apply(input, checked("clone", wanted, input._array.ndim))  # type: ignore[no-any-return]
+
+
+def detach(input: Tensor) -> Tensor:
+    """The same memory, cut from the tape."""
+    return input.detach()
 
 
 def view_dtype(input: Tensor, dtype: np.dtype[Any]) -> Tensor:

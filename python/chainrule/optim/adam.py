@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,8 @@ class Adam(Optimizer):
             raise ValueError(f"Invalid learning rate: {group['lr']}")
         if not group["eps"] >= 0:
             raise ValueError(f"Invalid epsilon value: {group['eps']}")
+        if not isinstance(group["betas"], Sequence) or len(group["betas"]) != 2:
+            raise TypeError(f"{type(self).__name__}: argument 'betas' is {group['betas']!r}, want two numbers")
         for i, beta in enumerate(group["betas"]):
             if not 0 <= number(beta) < 1:
                 raise ValueError(f"Invalid beta parameter at index {i}: {beta}")

@@ -1,3 +1,5 @@
+"""Twins of the copies."""
+
 from __future__ import annotations
 
 from typing import Any

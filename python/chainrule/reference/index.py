@@ -1,3 +1,5 @@
+"""Twins of what reads and writes by index, of triangles and running sums."""
+
 from __future__ import annotations
 
 from typing import Any

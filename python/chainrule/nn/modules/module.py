@@ -12,7 +12,7 @@ from chainrule import autograd, dtypes, formats
 from chainrule.nn.modules.hooks import BackwardHooks, add_hook
 from chainrule.nn.modules.state import EXTRA_STATE, IncompatibleKeys, Write, stage_keys, stage_module
 from chainrule.nn.parameter import Buffer, Parameter
-from chainrule.tensor import Handle, Tensor
+from chainrule.tensor import Handle, Tensor, refuse_no_tensor
 
 __all__ = ["Module"]
 
@@ -72,7 +72,11 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._hooked:
             return self._call_with_hooks(args, kwargs)
-        return self.forward(*args, **kwargs)
+        try:
+            return self.forward(*args, **kwargs)
+        except AttributeError as error:
+            refuse_no_tensor(error, self._get_name())
+            raise
 
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         for hook, with_kwargs in list(self._forward_pre_hooks.values()):
@@ -361,12 +365,17 @@ class Module:
             raise AttributeError(f"`{name}` is not an nn.Module")
         setattr(parent, name, module)
 
-    def get_parameter(self, target: str) -> Parameter:
-        """The parameter at a dotted path."""
+    def _holder(self, target: str) -> tuple[Module, str]:
+        """The module that has what a dotted path leads to, and its name there."""
         path, _, name = target.rpartition(".")
         module = self.get_submodule(path)
         if not hasattr(module, name):
             raise AttributeError(f"{type(module).__name__} has no attribute `{name}`")
+        return module, name
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter at a dotted path."""
+        module, name = self._holder(target)
         param = getattr(module, name)
         if not isinstance(param, Parameter):
             raise AttributeError(f"`{name}` is not an nn.Parameter")
@@ -374,10 +383,7 @@ class Module:
 
     def get_buffer(self, target: str) -> Tensor:
         """The buffer at a dotted path."""
-        path, _, name = target.rpartition(".")
-        module = self.get_submodule(path)
-        if not hasattr(module, name):
-            raise AttributeError(f"{type(module).__name__} has no attribute `{name}`")
+        module, name = self._holder(target)
         if name not in module._buffers:
             raise AttributeError(f"`{name}` is not a buffer")
         return cast(Tensor, module._buffers[name])
