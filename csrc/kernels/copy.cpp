@@ -36,6 +36,19 @@ CHAINRULE_INLINE void put(char* p, U u) {
   __builtin_memcpy(p, &u, sizeof u);
 }
 
+// Bytes that don't overlap. Short runs are worth no call: whole vecs, the last one over what the one before it wrote.
+CHAINRULE_INLINE void copy_run(char* y, const char* x, i64 bytes) {
+  constexpr i64 size = 64, kMost = 1024;
+  if (bytes < size || bytes > kMost) {
+    __builtin_memcpy(y, x, u64(bytes));
+    return;
+  }
+  const auto move = [&](i64 at) { put(y + at, get<vec<float>>(x + at)); };
+  i64 i = 0;
+  for (; i + size <= bytes; i += size) move(i);
+  if (i < bytes) move(bytes - size);
+}
+
 // row(y, x, count) for every row along the last dimension, whole or in pieces.
 template <class Row>
 CHAINRULE_INLINE void each_row(Team& team, char* y, const char* x, const Strided& space, i64 item, Row&& row) {
@@ -116,7 +129,7 @@ CHAINRULE_INLINE void copy_items(Team& team, char* y, const char* x, const Strid
       if (space.stride[1][d] == item) return transpose<U>(team, y, x, space, d);
   each_row(team, y, x, space, item, [&](char* to, const char* from, i64 count) {
     if (sy == item && sx == item)
-      __builtin_memcpy(to, from, u64(count * item));
+      copy_run(to, from, count * item);
     else if (sx == 0)
       repeat(to, get<U>(from), count, sy);
     else if (sy == item && sx == -item)

@@ -65,6 +65,8 @@ CHAINRULE_INLINE Grid grid_of(i64 batches, i64 m, i64 n, i64 k) {
       rows = ceil_div(rows, i64(2));
   }
   Grid g{m, n, k, 0, 0, ceil_div(m, at_least(rows, i64(1))), ceil_div(n, at_least(columns, i64(1))), 0, false};
+  // A row's columns are all there is to share: an odd number of chunks would keep one of two threads for the last.
+  if (m <= kThinRows && g.column_chunks > 1) g.column_chunks += g.column_chunks % 2;
   // Equal chunks instead of full ones and a small last one.
   g.rows = g.row_chunks ? ceil_div(m, g.row_chunks) : 0;
   g.columns = g.column_chunks ? round_up(ceil_div(n, g.column_chunks), kPanel<T>) : 0;

@@ -216,7 +216,7 @@ void avg_pool2d_backward(Team& team, T* dx, const T* dy, i64 planes, i64 channel
   if (channels > 1)
     return avg_gather<T, true>(
         team, dx, dy, planes, channels, g, [&](i64 iy) { return windows_with(iy, g.oh, g.kh, g.sh, g.ph); },
-        [&](i64 ix) { return windows_with(ix, g.ow, g.kw, g.sw, g.pw); },
+        [&](Span s, i64 ix) { return next_windows(s, ix, g.ow, g.kw, g.sw, g.pw); },
         [&](i64 oy, i64 ox) { return divisor_at(g, oy, ox, count_include_pad, divisor); });
   T* const spread = scratch + team.rank() * round_up(g.w, vec<T>::size);
   const i64 plane_cost = g.h * g.w + g.oh * (g.ow * g.kw + g.kh * g.w);
@@ -249,6 +249,12 @@ namespace {
 CHAINRULE_INLINE Span bin(i64 i, i64 bins, i64 size) { return {i * size / bins, ceil_div((i + 1) * size, bins)}; }
 // The bins that hold element i.
 CHAINRULE_INLINE Span bins_with(i64 i, i64 bins, i64 size) { return {i * bins / size, ceil_div((i + 1) * bins, size)}; }
+// The same from those that hold i - 1.
+CHAINRULE_INLINE Span next_bins(Span s, i64 i, i64 bins, i64 size) {
+  while ((s.begin + 1) * size <= i * bins) s.begin++;
+  while (s.end * size < (i + 1) * bins) s.end++;
+  return s;
+}
 
 // Sum of rows x columns elements, rows `stride` apart: lanes while a row fills half of them, else one by one.
 template <class T>
@@ -310,7 +316,7 @@ void adaptive_avg_pool2d_backward(Team& team, T* dx, const T* dy, i64 planes, i6
     const auto length = [](i64 i, i64 bins, i64 size) { return bin(i, bins, size).end - bin(i, bins, size).begin; };
     return avg_gather<T, false>(
         team, dx, dy, planes, channels, {h, w, oh, ow, 0, 0, 0, 0, 0, 0, 0, 0},
-        [=](i64 iy) { return bins_with(iy, oh, h); }, [=](i64 ix) { return bins_with(ix, ow, w); },
+        [=](i64 iy) { return bins_with(iy, oh, h); }, [=](Span s, i64 ix) { return next_bins(s, ix, ow, w); },
         [=](i64 oy, i64 ox) { return length(oy, oh, h) * length(ox, ow, w); });
   }
   const bool apart = oh > 0 && ow > 0 && h % oh == 0 && w % ow == 0;

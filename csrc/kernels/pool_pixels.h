@@ -124,35 +124,47 @@ void avg_pixels(Team& team, T* y, const T* x, i64 images, i64 channels, const Wi
 
 // v / n; a product where that is the same, and much faster.
 template <class T>
-CHAINRULE_INLINE vec<T> over(vec<T> v, i64 n) {
-  return n > 0 && (n & (n - 1)) == 0 ? v * vec<T>(T(1) / T(n)) : v / T(n);
-}
+struct Over {
+  bool exact;
+  T by;
+  CHAINRULE_INLINE explicit Over(i64 n) : exact(n > 0 && (n & (n - 1)) == 0), by(exact ? T(1) / T(n) : T(n)) {}
+  CHAINRULE_INLINE vec<T> operator()(vec<T> v) const { return exact ? v * vec<T>(by) : v / by; }
+};
 
 // dx of an average, gathered: Σ dy / count over the windows (oy, ox) that hold a pixel, in ascending order; by_rows:
-// each row's sum, then the sum of these. above(iy), beside(ix): those windows, as spans.
+// each row's sum, then the sum of these. above(iy): those windows, as a span; beside(span, ix): from that of ix - 1.
 template <class T, bool by_rows, class Above, class Beside, class F>
 CHAINRULE_INLINE void avg_gather(Team& team, T* dx, const T* dy, i64 images, i64 channels, const Window2d& g,
                                  Above&& above, Beside&& beside, F&& count) {
   each_row(team, images, g.h, g.w * channels, [&](i64 image, i64 iy) {
     const Span ys = above(iy);
-    Span before = {-1, -1};
-    for (i64 ix = 0; ix < g.w; ix++) {
+    const T* const from = dy + image * g.oh * g.ow * channels;
+    Span xs = beside(Span{0, 0}, 0), next = xs;
+    for (i64 ix = 0, run; ix < g.w; ix += run, xs = next) {
       T* const to = dx + ((image * g.h + iy) * g.w + ix) * channels;
-      const Span xs = beside(ix);
-      if (xs.begin == before.begin && xs.end == before.end) {  // in its neighbour's windows, and in no others
-        each_vec<T>(0, channels, [&](i64 c, auto lanes) { store(to + c, load(to - channels + c, lanes), lanes); });
+      // Neighbours in the same windows and in no others.
+      for (run = 1; ix + run < g.w; run++) {
+        next = beside(xs, ix + run);
+        if (next.begin != xs.begin || next.end != xs.end) break;
+      }
+      const auto put = [&](i64 c, vec<T> v, auto lanes) {
+        for (i64 i = 0; i < run; i++) store(to + i * channels + c, v, lanes);
+      };
+      if (ys.end - ys.begin == 1 && xs.end - xs.begin == 1) {
+        const T* const only = from + (ys.begin * g.ow + xs.begin) * channels;
+        const Over<T> over(count(ys.begin, xs.begin));
+        each_vec<T>(0, channels, [&](i64 c, auto lanes) { put(c, vec<T>(T(0)) + over(load(only + c, lanes)), lanes); });
         continue;
       }
-      before = xs;
       each_vec<T>(0, channels, [&](i64 c, auto lanes) {
         vec<T> total(T(0));
         for (i64 oy = ys.begin; oy < ys.end; oy++) {
           vec<T> row = by_rows ? vec<T>(T(0)) : total;
           for (i64 ox = xs.begin; ox < xs.end; ox++)
-            row = row + over(load(dy + ((image * g.oh + oy) * g.ow + ox) * channels + c, lanes), count(oy, ox));
+            row = row + Over<T>(count(oy, ox))(load(from + (oy * g.ow + ox) * channels + c, lanes));
           total = by_rows ? total + row : row;
         }
-        store(to + c, total, lanes);
+        put(c, total, lanes);
       });
     }
   });
@@ -162,6 +174,13 @@ CHAINRULE_INLINE void avg_gather(Team& team, T* dx, const T* dy, i64 images, i64
 CHAINRULE_INLINE Span windows_with(i64 i, i64 outputs, i64 kernel, i64 stride, i64 pad) {
   const i64 last = i + pad, first = last - kernel + 1;
   return {first <= 0 ? 0 : ceil_div(first, stride), at_most(outputs, last / stride + 1)};
+}
+
+// The same from those that hold i - 1, without a division. The first: from {0, 0}.
+CHAINRULE_INLINE Span next_windows(Span s, i64 i, i64 outputs, i64 kernel, i64 stride, i64 pad) {
+  while (s.begin * stride + kernel <= i + pad) s.begin++;
+  while (s.end < outputs && s.end * stride <= i + pad) s.end++;
+  return s;
 }
 
 // Of each bin, rows' sums added up: their order depends on the bin alone.

@@ -29,31 +29,33 @@ constexpr bool kShallow<PlainRows<T>, PlainColumns<T>> = true;
 template <class T>
 constexpr bool kShallow<TransposedRows<T>, PlainColumns<T>> = true;
 
-template <class T>
-CHAINRULE_INLINE void put_sum(T* c, bool add, vec<T> sum, i64 lanes) {
+template <class T, class L>
+CHAINRULE_INLINE void put_sum(T* c, bool add, vec<T> sum, L lanes) {
   store(c, add ? load(c, lanes) + sum : sum, lanes);
 }
 
-// c[r][j] = or += the block's sums for j < Vecs whole vecs, or fewer columns in a single one.
-template <int Rows, int Vecs, class T>
-CHAINRULE_INLINE void thin_block(T* c, i64 ldc, bool add, i64 columns, const T* a, i64 lda, const T* b, i64 ldb,
-                                 i64 depth) {
+// c[r][j] = or += the block's sums for Vecs vecs of columns; `last` lanes of the last one, or Whole. Out of line: there
+// is one for each width.
+template <int Rows, int Vecs, class L, class T>
+__attribute__((noinline)) void thin_block(T* c, i64 ldc, bool add, L last, const T* a, i64 lda, const T* b, i64 ldb,
+                                          i64 depth) {
   constexpr i64 size = vec<T>::size;
   vec<T> sum[Rows][Vecs];
 #pragma GCC unroll 4
   for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 16
     for (int v = 0; v < Vecs; v++) sum[r][v] = vec<T>(0);
-  const bool whole = columns >= Vecs * size;
   constexpr i64 kAhead = 8;  // rows: a run of B is too short for the prefetcher to learn the next
-  for (i64 k = 0; k < depth; k++, b += ldb) {
+  const T* ahead = b + kAhead * ldb;
+  for (i64 k = 0; k < depth; k++, b += ldb, ahead += ldb) {
+    asm("" : "+r"(ahead));  // else GCC keeps a register, or makes one, for each of the addresses below
     vec<T> x[Rows];
 #pragma GCC unroll 4
     for (int r = 0; r < Rows; r++) x[r] = vec<T>(a[r * lda + k]);
 #pragma GCC unroll 16
     for (int v = 0; v < Vecs; v++) {
-      __builtin_prefetch(b + kAhead * ldb + v * size);
-      const vec<T> row = whole ? load(b + v * size) : load(b + v * size, columns - v * size);
+      __builtin_prefetch(ahead + v * size);
+      const vec<T> row = v + 1 < Vecs ? load(b + v * size) : load(b + v * size, last);
 #pragma GCC unroll 4
       for (int r = 0; r < Rows; r++) sum[r][v] = fma(x[r], row, sum[r][v]);
     }
@@ -61,8 +63,24 @@ CHAINRULE_INLINE void thin_block(T* c, i64 ldc, bool add, i64 columns, const T* 
 #pragma GCC unroll 4
   for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 16
-    for (int v = 0; v < Vecs; v++)
-      put_sum(c + r * ldc + v * size, add, sum[r][v], at_most(columns - v * size, i64(size)));
+    for (int v = 0; v < Vecs; v++) {
+      T* const to = c + r * ldc + v * size;
+      v + 1 < Vecs ? put_sum(to, add, sum[r][v], Whole()) : put_sum(to, add, sum[r][v], last);
+    }
+}
+
+// The block of up to Vecs vecs that fits the columns.
+template <int Rows, int Vecs, class T>
+CHAINRULE_INLINE void thin_block_of(T* c, i64 ldc, bool add, i64 columns, const T* a, i64 lda, const T* b, i64 ldb,
+                                    i64 depth) {
+  if constexpr (Vecs > 1)
+    if (columns <= (Vecs - 1) * vec<T>::size)
+      return thin_block_of<Rows, Vecs - 1>(c, ldc, add, columns, a, lda, b, ldb, depth);
+  const i64 last = columns - (Vecs - 1) * vec<T>::size;
+  if (last == vec<T>::size)
+    thin_block<Rows, Vecs>(c, ldc, add, Whole(), a, lda, b, ldb, depth);
+  else
+    thin_block<Rows, Vecs>(c, ldc, add, last, a, lda, b, ldb, depth);
 }
 
 // Along rows of B, as many columns at a time as there are accumulators: long runs, which the prefetcher follows.
@@ -73,11 +91,12 @@ CHAINRULE_INLINE void thin_columns(T* c, i64 ldc, bool add, i64 columns, const T
   constexpr int kMost = kTileRows * kTileVecs < 16 ? kTileRows * kTileVecs : 16;
   constexpr int wide = kMost > Rows ? kMost / Rows : 1;
   constexpr i64 size = vec<T>::size;
-  i64 j = 0;
-  for (; j + wide * size <= columns; j += wide * size)
-    thin_block<Rows, wide>(c + j, ldc, add, wide * size, a, lda, b + j, source.ld, depth);
-  for (; j < columns; j += size)
-    thin_block<Rows, 1>(c + j, ldc, add, at_most(columns - j, size), a, lda, b + j, source.ld, depth);
+  // Equal blocks: a narrow one would wait for its few accumulators.
+  const i64 vecs = ceil_div(columns, size), blocks = ceil_div(vecs, i64(wide));
+  for (i64 i = 0; i < blocks; i++) {
+    const i64 j = i * vecs / blocks * size, end = at_most(columns, (i + 1) * vecs / blocks * size);
+    thin_block_of<Rows, wide>(c + j, ldc, add, end - j, a, lda, b + j, source.ld, depth);
+  }
 }
 
 // Squares of B, turned so that lanes are columns; a register's worth of columns at a time.
@@ -90,12 +109,12 @@ CHAINRULE_INLINE void thin_columns(T* c, i64 ldc, bool add, i64 columns, const T
     const i64 lanes = at_most(columns - j, i64(square));
     native<T> sum[Rows] = {};
     for (i64 k = 0; k < depth; k += square) {
-      native<T> turned[square];
-      const i64 terms = at_most(depth - k, i64(square));
-      transpose_square(reinterpret_cast<T*>(turned), square, b + j * source.ld + k, source.ld, lanes, terms);
-      for (i64 t = 0; t < terms; t++)
+      const T* const x = a + k;
+      transpose_any(b + j * source.ld + k, source.ld, lanes, at_most(depth - k, i64(square)),
+                    [&](int t, native<T> column) {
 #pragma GCC unroll 4
-        for (int r = 0; r < Rows; r++) sum[r] = native_fma(vec<T>(a[r * lda + k + t]).r[0], turned[t], sum[r]);
+                      for (int r = 0; r < Rows; r++) sum[r] = native_fma(vec<T>(x[r * lda + t]).r[0], column, sum[r]);
+                    });
     }
     for (int r = 0; r < Rows; r++) {
       T* const to = c + r * ldc + j;
@@ -128,21 +147,18 @@ CHAINRULE_INLINE T element(const TransposedRows<T>& a, i64 i, i64 k) {
 template <int Terms, class T, class A>
 CHAINRULE_INLINE void shallow_rows(T* c, i64 ldc, bool add, i64 rows, i64 columns, const A& a, i64 row,
                                    const PlainColumns<T>& b, i64 column, i64 begin) {
-  constexpr i64 size = vec<T>::size;
   const T* const first = b.data + begin * b.ld + column;
   for (i64 r = 0; r < rows; r++, c += ldc) {
     vec<T> x[Terms];
 #pragma GCC unroll 4
     for (int t = 0; t < Terms; t++) x[t] = vec<T>(element(a, row + r, begin + t));
-    const auto sum_at = [&](i64 j, i64 lanes) {
-      vec<T> sum(0);
+    each_vec<T>(
+        0, columns, [&](i64 j, auto lanes) __attribute__((always_inline)) {
+          vec<T> sum(0);
 #pragma GCC unroll 4
-      for (int t = 0; t < Terms; t++) sum = fma(x[t], load(first + t * b.ld + j, lanes), sum);
-      put_sum(c + j, add, sum, lanes);
-    };
-    i64 j = 0;
-    for (; j + size <= columns; j += size) sum_at(j, size);
-    if (j < columns) sum_at(j, columns - j);
+          for (int t = 0; t < Terms; t++) sum = fma(x[t], load(first + t * b.ld + j, lanes), sum);
+          put_sum(c + j, add, sum, lanes);
+        });
   }
 }
 
