@@ -188,6 +188,13 @@ def test_random_tensors() -> None:
     assert abs(x.normal_(3, 0.5).numpy().mean() - 3) < 0.1
     assert 200 < x.bernoulli_(0.3).numpy().sum() < 400
     assert set(cr.zeros(100, dtype=cr.int64).random_(3).tolist()) == {0, 1, 2}
+    assert set(cr.zeros(100).random_(**{"from": 5, "to": 7}).tolist()) == {5, 6}
+    assert set(cr.zeros(100, dtype=cr.bool).random_().tolist()) == {False, True}
+    for dtype, largest in ((cr.uint8, 255), (cr.int64, 2**63 - 1), (cr.float32, 2**24)):
+        drawn = cr.zeros(10000, dtype=dtype).random_().numpy().astype(np.float64)
+        assert 0 <= drawn.min() < 0.01 * largest < 0.99 * largest < drawn.max() <= largest
+    with pytest.raises(RuntimeError, match="from=2 >= to=2"):
+        x.random_(2, 2)
     with pytest.raises(RuntimeError, match="from"):
         cr.randint(3, 3, (1,))
 

@@ -179,11 +179,13 @@ class InPlace:
         return chainrule.ops.inplace.copy_into(self, src)
 
     def fill_(self: Tensor, value: Any) -> Tensor:
+        """One number everywhere."""
         number = value.item() if isinstance(value, chainrule.Tensor) else value
-        return _fill(self, "fill", chainrule.kernels.full(self._array.shape, number, self._array.dtype))
+        return chainrule.ops.inplace.fill(self, number)
 
     def zero_(self: Tensor) -> Tensor:
-        return _fill(self, "zero", chainrule.kernels.full(self._array.shape, 0, self._array.dtype))
+        """Zero everywhere."""
+        return chainrule.ops.inplace.fill(self, 0)
 
     def fill_diagonal_(self: Tensor, fill_value: float, wrap: bool = False) -> Tensor:
         return _modify(self, "fill_diagonal", chainrule.ops.masked_fill, _diagonal(self, wrap), fill_value)
@@ -208,9 +210,17 @@ class InPlace:
         u = chainrule.random.uniform_array(self._array.shape, np.float64, generator=generator)
         return _fill(self, "bernoulli", (u < chance).astype(self._array.dtype))
 
-    def random_(self: Tensor, from_: int = 0, to: int | None = None, *, generator: Any = None) -> Tensor:
-        """Integers in [from, to), or in [0, from) where ``to`` is missing."""
-        low, high = (0, from_) if to is None else (from_, to)
+    def random_(
+        self: Tensor, from_: int | None = None, to: int | None = None, *, generator: Any = None, **bounds: int
+    ) -> Tensor:
+        """Integers in [from, to), or in [0, from) where ``to`` is missing; without both, up to the largest that the
+        dtype holds, of floats up to which they hold all."""
+        first = bounds.pop("from", from_)
+        if bounds:
+            raise TypeError(f"random_: got unexpected arguments {sorted(bounds)}")
+        low, high = (0, _integers(self._array.dtype) if first is None else first) if to is None else (first or 0, to)
+        if not low < high:
+            raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
         array = chainrule.random.randint_array(low, high, self._array.shape, generator)
         return _fill(self, "random", array.astype(self._array.dtype))
 
@@ -219,6 +229,13 @@ def _floating(x: Tensor) -> np.dtype[Any]:
     if x._array.dtype.kind != "f":
         raise RuntimeError(f"random values of a continuous distribution want a floating tensor, not {x._array.dtype}")
     return x._array.dtype if x._array.dtype.itemsize >= 4 else np.dtype(np.float32)
+
+
+def _integers(dtype: np.dtype[Any]) -> int:
+    """How many integers from 0 on this dtype holds."""
+    if dtype.kind == "f":
+        return int(2 ** (np.finfo(dtype).nmant + 1)) + 1
+    return 2 if dtype.kind == "b" else min(int(np.iinfo(dtype).max) + 1, 2**63 - 1)
 
 
 def _diagonal(x: Tensor, wrap: bool) -> Tensor:

@@ -169,6 +169,16 @@ def overwrite(x: Tensor, name: str, values: np.ndarray[Any, Any]) -> Tensor:
     return modify(x, name, Forget.apply, values)
 
 
+def fill(x: Tensor, number: float) -> Tensor:
+    """x takes one number everywhere."""
+    check_writable(x._array)
+    if check_history(x):
+        return overwrite(x, "fill", kernels.full(x._array.shape, number, x._array.dtype))
+    kernels.fill(x._array, number)
+    x._bump()
+    return x
+
+
 def copy_into(x: Tensor, source: Any) -> Tensor:
     """x takes the values of ``source`` (a tensor, an array or a number), broadcast and cast."""
     given = source if isinstance(source, Tensor) else wrap(np.asarray(source))
