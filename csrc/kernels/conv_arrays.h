@@ -69,4 +69,15 @@ CHAINRULE_INLINE void finish_in_image(T* y, const T* lanes, i64 step, const Imag
     at.planar() ? rest(y, at.channel, 0, channels, 0, pixels) : rest(y, at.pixel, 0, pixels, 0, channels);
 }
 
+// Sends for what finish_in_image will read of the residual: runs too short for the prefetcher to foresee.
+template <class T>
+CHAINRULE_INLINE void send_for_part(const T* residual, const Images& at, i64 row, i64 channels, i64 height, i64 width) {
+  constexpr i64 line = 64 / sizeof(T);
+  const i64 runs = at.planar() ? channels : width, run = at.planar() ? width : channels;
+  const i64 next = at.planar() ? at.channel : at.pixel;
+  for (i64 y = 0; y < height; y++, residual += row)
+    for (i64 i = 0; i < runs; i++)
+      for (i64 j = 0; j < run; j += line) send_for(residual + i * next + j);
+}
+
 }  // namespace chainrule::CHAINRULE_ISA

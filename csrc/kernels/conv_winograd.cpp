@@ -80,12 +80,15 @@ void filter_planes(Team& team, const ConvArrays<T>& a, const Filter& f, T* scrat
           bool finite = true;
           for (i64 c = 0; c < columns; c += size) {
             const i64 channel = p * kPanel<T> + c, channels = at_most(size, f.out - channel);
+            const i64 where = f.y_at(product) + channel * f.y.channel + corner * f.y.pixel;
+            if (a.epilogue.residual)
+              send_for_part(a.epilogue.residual + where, f.y, f.view.columns * f.y.pixel, channels, height, width);
             const vec<T> offset = bias ? load(bias + group * f.out + channel, channels) : vec<T>(0);
             finite &= output_tiles(lanes, height, width, sums + n * each * cut.step + c, cut.out_pitch, cut.step,
                                    offset, at.rows, at.columns);
             activate(lanes, 0, 0, 1, 0, height * width * size);
-            finish_in_image(a.y + f.y_at(product) + channel * f.y.channel + corner * f.y.pixel, lanes, size, f.y,
-                            f.view.columns * f.y.pixel, channels, height, width, a.epilogue);
+            finish_in_image(a.y + where, lanes, size, f.y, f.view.columns * f.y.pixel, channels, height, width,
+                            a.epilogue);
           }
           T* const mark = marks + product * parts + i % parts;
           *mark = (p > 0 && *mark != 0) || !finite ? T(1) : T(0);
