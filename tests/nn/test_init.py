@@ -146,8 +146,8 @@ def test_seeds_and_generators_repeat() -> None:
         (lambda: init.xavier_normal_(empty(0, 0)), ValueError, "xavier"),
         (lambda: init.kaiming_normal_(empty(2, 2), mode="both"), ValueError, "Mode both not supported"),
         (lambda: init.kaiming_normal_(empty(2, 2), nonlinearity="x"), ValueError, "Unsupported nonlinearity x"),
-        (lambda: init.uniform_(empty(2), 1.0, 0.0), ValueError, "uniform_: a: got 1.0"),
-        (lambda: init.normal_(empty(2), 0.0, -1.0), ValueError, "normal_: std: got -1.0"),
+        (lambda: init.uniform_(empty(2), 1.0, 0.0), ValueError, "uniform_: argument 'a' is 1.0"),
+        (lambda: init.normal_(empty(2), 0.0, -1.0), ValueError, "normal_: argument 'std' is -1.0"),
         (lambda: init.trunc_normal_(empty(2), std=0.0), ValueError, "trunc_normal_"),
     ],
 )

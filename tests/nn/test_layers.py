@@ -294,10 +294,10 @@ def test_bad_inputs_are_refused(i: int) -> None:
 @pytest.mark.parametrize(
     ("act", "match"),
     [
-        (lambda: nn.Conv2d(1, 1, 3, padding_mode="reflect"), "padding_mode: got 'reflect'"),
-        (lambda: nn.Conv2d(1, 1, (3, 3, 3)), "kernel_size: got"),
-        (lambda: nn.Embedding(3, 2, max_norm=1.0), "max_norm: got 1.0"),
-        (lambda: nn.Embedding(3, 2, sparse=True), "sparse: got True"),
+        (lambda: nn.Conv2d(1, 1, 3, padding_mode="reflect"), "argument 'padding_mode' is 'reflect', want 'zeros'"),
+        (lambda: nn.Conv2d(1, 1, (3, 3, 3)), "argument 'kernel_size' is"),
+        (lambda: nn.Embedding(3, 2, max_norm=1.0), "argument 'max_norm' is 1.0, want None"),
+        (lambda: nn.Embedding(3, 2, sparse=True), "argument 'sparse' is True, want False"),
         (
             lambda: F.embedding(chainrule.tensor([0]), chainrule.ones(2, 2), scale_grad_by_freq=True),
             "scale_grad_by_freq",

@@ -262,5 +262,5 @@ def test_parameters_to_vector_and_back() -> None:
     np.testing.assert_array_equal(vector.detach().numpy(), np.concatenate(parts))
     nn.utils.vector_to_parameters(chainrule.arange(11, dtype=np.float32), net.parameters())
     np.testing.assert_array_equal(net[1].weight.detach().numpy(), [[8.0, 9.0]])
-    with pytest.raises(ValueError, match="got 3 elements, the parameters have 11"):
+    with pytest.raises(ValueError, match="argument 'vec' has 3 elements, want 11"):
         nn.utils.vector_to_parameters(chainrule.zeros(3), net.parameters())

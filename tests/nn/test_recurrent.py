@@ -143,11 +143,11 @@ def test_weights_and_helpers() -> None:
 X = chainrule.zeros(4, 3, 5)
 H = chainrule.zeros(1, 3, 7)
 BAD: list[tuple[tuple[Any, ...], type[Exception], str]] = [
-    ((np.zeros((4, 3, 5)),), TypeError, "LSTM: input: got ndarray"),
+    ((np.zeros((4, 3, 5)),), TypeError, "LSTM: argument 'input' is a ndarray"),
     ((X[0, 0],), ValueError, "LSTM: Expected input to be 2D or 3D, got 1D"),
     ((X[..., :4],), ValueError, r"LSTM: input.size\(-1\) must be equal to input_size. Expected 5, got 4"),
     ((X[:0],), ValueError, "LSTM: Expected sequence length to be larger than 0"),
-    ((X, H), TypeError, "LSTM: hx: got Tensor, want a pair"),
+    ((X, H), TypeError, "LSTM: argument 'hx' is a Tensor, want a pair"),
     ((X, (H, H[:, :2])), ValueError, r"LSTM: Expected hidden\[1\] size \(1, 3, 7\), got \[1, 2, 7\]"),
     ((X[0], (H, H)), ValueError, r"LSTM: Expected hidden\[0\] size \(1, 7\), got \[1, 3, 7\]"),
 ]
@@ -160,7 +160,7 @@ def test_bad_input(args: Any, error: type[Exception], match: str) -> None:
 
 
 def test_projections_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"^LSTM: proj_size: got 2"):
+    with pytest.raises(ValueError, match=r"^LSTM: argument 'proj_size' is 2, want 0"):
         nn.LSTM(3, 4, proj_size=2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

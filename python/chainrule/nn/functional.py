@@ -86,7 +86,7 @@ def embedding(
 def _check_embedding_options(max_norm: float | None, scale_grad_by_freq: bool, sparse: bool) -> None:
     for name, value in (("max_norm", max_norm), ("scale_grad_by_freq", scale_grad_by_freq), ("sparse", sparse)):
         if value is not None and value is not False:
-            raise ValueError(f"embedding: {name}: got {value!r}, chainrule's embedding has no such option")
+            raise ValueError(f"embedding: argument {name!r} is {value!r}, want {None if name == 'max_norm' else False}")
 
 
 # ---------------------------------------------------------------- pooling

@@ -41,14 +41,14 @@ def _fill(tensor: Tensor, values: Any) -> Tensor:
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Uniform in [a, b)."""
     if not a <= b:
-        raise ValueError(f"uniform_: a: got {a}, want a number that is not above b = {b}")
+        raise ValueError(f"uniform_: argument 'a' is {a}, want a number that is not above b = {b}")
     return _fill(tensor, random.uniform_array(tensor.shape, tensor.dtype, a, b, generator))
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Normal with this mean and standard deviation."""
     if not std >= 0:
-        raise ValueError(f"normal_: std: got {std}, want a number >= 0")
+        raise ValueError(f"normal_: argument 'std' is {std}, want a number >= 0")
     return _fill(tensor, random.normal_array(tensor.shape, tensor.dtype, mean, std, generator))
 
 

@@ -23,5 +23,5 @@ def pair(layer: str, argument: str, value: Any) -> tuple[int, int]:
     if not isinstance(value, Sequence):
         return value, value
     if len(value) != 2:
-        raise ValueError(f"{layer}: {argument}: got {value!r}, want one number or two")
+        raise ValueError(f"{layer}: argument {argument!r} is {value!r}, want one number or two")
     return value[0], value[1]

@@ -324,7 +324,7 @@ class ParameterDict(Module):
 
     def _check_key(self, key: Any) -> None:
         if not isinstance(key, str):
-            raise TypeError(f"ParameterDict: key: got {type(key).__name__}, want str")
+            raise TypeError(f"ParameterDict: argument 'key' is a {type(key).__name__}, want a string")
 
     def __len__(self) -> int:
         return len(self._keys)

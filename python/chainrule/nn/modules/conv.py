@@ -69,7 +69,7 @@ class Conv2d(Module):
             if self.padding == "same" and self.stride != (1, 1):
                 raise ValueError("padding='same' is not supported for strided convolutions")
         if self.padding_mode != "zeros":
-            raise ValueError(f"Conv2d: padding_mode: got {self.padding_mode!r}, chainrule has 'zeros' only")
+            raise ValueError(f"Conv2d: argument 'padding_mode' is {self.padding_mode!r}, want 'zeros'")
 
     def reset_parameters(self) -> None:
         """Weight and bias uniform in +-1/sqrt(fan_in)."""

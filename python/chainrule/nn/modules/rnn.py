@@ -78,7 +78,7 @@ class LSTM(Module):
         if self.num_layers <= 0:
             raise ValueError("num_layers must be greater than zero")
         if self.proj_size != 0:
-            raise ValueError(f"LSTM: proj_size: got {self.proj_size!r}, chainrule's LSTM has no projections")
+            raise ValueError(f"LSTM: argument 'proj_size' is {self.proj_size!r}, want 0: there are no projections")
 
     @property
     def all_weights(self) -> list[list[Parameter]]:
@@ -98,7 +98,7 @@ class LSTM(Module):
     def forward(self, input: Tensor, hx: State | None = None) -> tuple[Tensor, State]:
         if not isinstance(input, Tensor):
             raise TypeError(
-                f"LSTM: input: got {type(input).__name__}, want a Tensor; chainrule has no packed sequences"
+                f"LSTM: argument 'input' is a {type(input).__name__}, want a Tensor; there are no packed sequences"
             )
         if input.ndim not in (2, 3):
             raise ValueError(f"LSTM: Expected input to be 2D or 3D, got {input.ndim}D instead")
@@ -124,7 +124,7 @@ class LSTM(Module):
 
     def _checked_state(self, hx: State, batch: tuple[int, ...]) -> State:
         if not isinstance(hx, (tuple, list)) or len(hx) != 2:
-            raise TypeError(f"LSTM: hx: got {type(hx).__name__}, want a pair of Tensors (h_0, c_0)")
+            raise TypeError(f"LSTM: argument 'hx' is a {type(hx).__name__}, want a pair of Tensors (h_0, c_0)")
         want = (self.num_layers * (1 + self.bidirectional), *batch, self.hidden_size)
         for i, x in enumerate(hx):
             if x.shape != want:

@@ -25,7 +25,7 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
     params = list(parameters)
     total = sum(param.numel() for param in params)
     if vec.numel() != total:
-        raise ValueError(f"vector_to_parameters: vec: got {vec.numel()} elements, the parameters have {total}")
+        raise ValueError(f"vector_to_parameters: argument 'vec' has {vec.numel()} elements, want {total}")
     start = 0
     for param in params:
         end = start + param.numel()
