@@ -26,8 +26,10 @@ struct Grid {
   i64 m, n, k;
   i64 rows, columns;  // of a chunk
   i64 row_chunks, column_chunks;
-  i64 spans;   // of K, each at most kSpanK; 1 when K is empty
-  bool split;  // the spans' sums go to scratch and are added in a second pass
+  i64 spans;        // of K, each at most kSpanK; 1 when K is empty
+  bool split;       // the spans' sums go to scratch and are added in a second pass
+  bool by_columns;  // chunks are numbered column by column: a thread's share is of columns, and it reads those of B
+                    // alone
 };
 
 constexpr i64 kThinCost = 4;
@@ -64,7 +66,7 @@ CHAINRULE_INLINE Grid grid_of(i64 batches, i64 m, i64 n, i64 k) {
     else if (rows > kTileRows)
       rows = ceil_div(rows, i64(2));
   }
-  Grid g{m, n, k, 0, 0, ceil_div(m, at_least(rows, i64(1))), ceil_div(n, at_least(columns, i64(1))), 0, false};
+  Grid g{m, n, k, 0, 0, ceil_div(m, at_least(rows, i64(1))), ceil_div(n, at_least(columns, i64(1))), 0, false, false};
   // A row's columns are all there is to share: an odd number of chunks would keep one of two threads for the last.
   if (m <= kThinRows && g.column_chunks > 1) g.column_chunks += g.column_chunks % 2;
   // Equal chunks instead of full ones and a small last one.
@@ -264,7 +266,8 @@ CHAINRULE_INLINE Product<T, A, B, Epilogue> product_of(T* c, i64 ldc, bool add, 
 
 template <class T>
 CHAINRULE_INLINE Part part_of(const Grid& g, i64 chunk) {
-  const i64 row = chunk / g.column_chunks * g.rows, column = chunk % g.column_chunks * g.columns;
+  const i64 row = (g.by_columns ? chunk % g.row_chunks : chunk / g.column_chunks) * g.rows;
+  const i64 column = (g.by_columns ? chunk / g.row_chunks : chunk % g.column_chunks) * g.columns;
   return {row, at_most(g.rows, g.m - row), column, at_most(g.columns, g.n - column)};
 }
 
