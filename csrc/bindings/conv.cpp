@@ -89,6 +89,7 @@ py::array conv2d_backward_input(py::handle dy, py::handle weight, py::handle inp
     const Conv2d conv = conv_of(op, shape, w.shape(), {stride, padding, dilation, groups}, g.format);
     if (g.shape() != output_shape(conv)) refuse(op, "dy", describe(dy), "shape " + str(output_shape(conv)));
     py::array dx = empty_images<T>(op, shape, g.format);
+    if (dx.size() == 0) return dx;  // no pixels have no phases
     const Work work = work_of<T>(conv);
     const Scratch<T> scratch(kernels<T>().conv2d_backward_input_scratch(conv, work.threads));
     launch(work, kernels<T>().conv2d_backward_input, data<T>(dx), g.data, w.data, conv, static_cast<T*>(scratch));

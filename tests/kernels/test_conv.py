@@ -194,6 +194,23 @@ def test_no_input_channels_leave_the_bias(isa: str) -> None:
     np.testing.assert_array_equal(y, np.broadcast_to(bias[:, None, None], (2, 3, 3, 3)))
 
 
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("pixels", [(0, 5), (5, 0), (0, 0)])
+def test_images_without_pixels_are_padding(isa: str, pixels: tuple[int, int], last: bool) -> None:
+    for channels, outputs, groups in ((1, 2, 1), (2, 3, 1), (16, 16, 1), (16, 16, 16)):
+        for options in ({"padding": 2}, {"padding": 2, "stride": 2}):
+            x, w = (
+                np.zeros((2, channels, *pixels), np.float32),
+                np.ones((outputs, channels // groups, 3, 3), np.float32),
+            )
+            x = laid_out(x) if last else x
+            y = kernels.conv2d(x, w, **options, groups=groups)
+            assert not y.any()
+            dy = np.ones_like(y)
+            assert kernels.conv2d_backward_input(dy, w, x.shape, **options, groups=groups).shape == x.shape
+            assert not kernels.conv2d_backward_weight(dy, x, w.shape, **options, groups=groups).any()
+
+
 @pytest.mark.parametrize(("x", "w", "o"), [c for c in conv.CONVS if c[0][1]], ids=lambda v: str(v).replace(" ", ""))
 def test_computes_what_torch_computes(x: Any, w: Any, o: dict[str, Any]) -> None:
     torch = pytest.importorskip("torch")
