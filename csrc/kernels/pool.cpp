@@ -10,6 +10,7 @@
 // avg_pool2d_backward   dx[i] = sum over the windows o that hold i of dy[o] / divisor[o]
 // adaptive_avg_pool2d   window of output i of O along an axis of size n: [floor(i n / O), ceil((i + 1) n / O))
 #include "kernels.h"
+#include "lanes.h"
 #include "pool_pixels.h"
 #include "window.h"
 
@@ -204,42 +205,103 @@ void avg_pool2d(Team& team, T* y, const T* x, i64 planes, i64 channels, const Wi
     avg_rows<0>(team, y, x, planes, g, count_include_pad, divisor);
 }
 
+namespace {
+
+// Elements of scratch for a row of dx, and for one of dy: vecs are stored whole there, because what a masked store has
+// written can't be loaded for a while.
 template <class T>
-i64 avg_pool2d_backward_scratch(int threads, const Window2d& g) {
-  return threads * round_up(g.w, vec<T>::size);
+CHAINRULE_INLINE i64 room_for_row(i64 n) {
+  return round_up(n, vec<T>::size) + 2 * vec<T>::size;
 }
 
-// Each row of dy is spread over the columns of one scratch row, which is then added to the kh rows of dx under it.
+// A row of dy over the columns that its windows hold, in ascending order. whole: the outputs whose windows are whole in
+// width, which have one divisor; count(ox) gives it.
+template <class T, class F>
+CHAINRULE_INLINE void spread_windows(T* row, T* shares, const T* dy, const Window2d& g, Span whole, F&& count) {
+  constexpr i64 size = vec<T>::size;
+  const Over<T> over(count(whole.begin));
+  for (i64 i = 0; i < room_for_row<T>(g.w); i += size) store(row + i, vec<T>(T(0)));
+  for (i64 i = whole.begin; i < whole.end; i += size) store(shares + i, over(load(dy + i, whole.end - i)));
+  for (i64 ox = 0; ox < whole.begin; ox++) shares[ox] = dy[ox] / T(count(ox));
+  for (i64 ox = whole.end; ox < g.ow; ox++) shares[ox] = dy[ox] / T(count(ox));
+  const auto one_by_one = [&](i64 begin, i64 end) {
+    for (i64 ox = begin; ox < end; ox++) {
+      const i64 left = ox * g.sw - g.pw;
+      const Span xs = taps_inside(left, g.kw, 1, g.w);
+      const T share = shares[ox];
+      for (i64 kx = xs.begin; kx < xs.end; kx++) row[left + kx] += share;
+    }
+  };
+  // In vecs of outputs, last taps first: so each element gets its terms in the same order. Behind the last output 0 is
+  // added.
+  const auto gain = [](T* to, vec<T> v) { store(to, load(to) + v); };
+  one_by_one(0, whole.begin);
+  if (g.sw == 1) {
+    for (i64 kx = g.kw; kx-- > 0;)
+      for (i64 ox = whole.begin; ox < whole.end; ox += size)
+        gain(row + ox - g.pw + kx, load(shares + ox, whole.end - ox));
+  } else if (g.sw == 2) {
+    for (i64 kx = (g.kw - 1) / 2 * 2; kx >= 0; kx -= 2)
+      for (i64 ox = whole.begin; ox < whole.end; ox += size) {
+        const vec<T> share = load(shares + ox, whole.end - ox);
+        vec<T> low, high;
+        zip(share, kx + 1 < g.kw ? share : vec<T>(T(0)), &low, &high);
+        gain(row + 2 * ox - g.pw + kx, low);
+        gain(row + 2 * ox - g.pw + kx + size, high);
+      }
+  } else {
+    one_by_one(whole.begin, whole.end);
+  }
+  one_by_one(whole.end, g.ow);
+}
+
+}  // namespace
+
+template <class T>
+i64 avg_pool2d_backward_scratch(int threads, const Window2d& g) {
+  return threads * (room_for_row<T>(g.w) + room_for_row<T>(g.ow));
+}
+
+// Each row of dy is spread over the columns of one scratch row, which then goes to the kh rows of dx under it: the
+// first to come there is stored, the others are added.
 template <class T>
 void avg_pool2d_backward(Team& team, T* dx, const T* dy, i64 planes, i64 channels, const Window2d& g,
                          bool count_include_pad, i64 divisor, T* scratch) {
+  const auto count = [&](i64 oy, i64 ox) { return divisor_at(g, oy, ox, count_include_pad, divisor); };
   if (channels > 1)
     return avg_gather<T, true>(
         team, dx, dy, planes, channels, g, [&](i64 iy) { return windows_with(iy, g.oh, g.kh, g.sh, g.ph); },
-        [&](Span s, i64 ix) { return next_windows(s, ix, g.ow, g.kw, g.sw, g.pw); },
-        [&](i64 oy, i64 ox) { return divisor_at(g, oy, ox, count_include_pad, divisor); });
-  T* const spread = scratch + team.rank() * round_up(g.w, vec<T>::size);
+        [&](Span s, i64 ix) { return next_windows(s, ix, g.ow, g.kw, g.sw, g.pw); }, count);
+  T* const spread = scratch + team.rank() * avg_pool2d_backward_scratch<T>(1, g);
+  T* const shares = spread + room_for_row<T>(g.w);
+  const Span whole = whole_windows(g);
   const i64 plane_cost = g.h * g.w + g.oh * (g.ow * g.kw + g.kh * g.w);
   parallel_for(team, planes, ceil_div(kGrain, at_least(i64(1), plane_cost)), [&](i64 begin, i64 end) {
     for (i64 plane = begin; plane < end; plane++) {
-      T* to = dx + plane * g.h * g.w;
-      for (i64 i = 0; i < g.h * g.w; i++) to[i] = 0;
+      T* const to = dx + plane * g.h * g.w;
+      i64 done = 0;  // rows of dx
+      const auto fill = [&](i64 last) {
+        for (; done < last; done++)
+          each_vec<T>(0, g.w, [&](i64 i, auto lanes) { store(to + done * g.w + i, vec<T>(T(0)), lanes); });
+      };
       for (i64 oy = 0; oy < g.oh; oy++) {
-        const T* from = dy + (plane * g.oh + oy) * g.ow;
-        for (i64 i = 0; i < g.w; i++) spread[i] = 0;
-        for (i64 ox = 0; ox < g.ow; ox++) {
-          const i64 left = ox * g.sw - g.pw;
-          const T each = from[ox] / T(divisor_at(g, oy, ox, count_include_pad, divisor));
-          const Span xs = taps_inside(left, g.kw, 1, g.w);
-          for (i64 kx = xs.begin; kx < xs.end; kx++) spread[left + kx] += each;
-        }
         const i64 top = oy * g.sh - g.ph;
         const Span ys = taps_inside(top, g.kh, 1, g.h);
-        for (i64 ky = ys.begin; ky < ys.end; ky++) {
-          T* line = to + (top + ky) * g.w;
-          for (i64 i = 0; i < g.w; i++) line[i] += spread[i];
+        if (ys.begin == ys.end) continue;
+        spread_windows(spread, shares, dy + (plane * g.oh + oy) * g.ow, g, whole,
+                       [&](i64 ox) { return count(oy, ox); });
+        fill(top + ys.begin);
+        for (i64 iy = top + ys.begin; iy < top + ys.end; iy++) {
+          T* const line = to + iy * g.w;
+          const bool first = iy == done;
+          each_vec<T>(0, g.w, [&](i64 i, auto lanes) {
+            const vec<T> x = load(spread + i, lanes);
+            store(line + i, first ? x : load(line + i, lanes) + x, lanes);
+          });
+          done += first;
         }
       }
+      fill(g.h);
     }
   });
 }
