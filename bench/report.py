@@ -6,12 +6,9 @@ Options: --threads N (default 2), --rounds N, --only TEXT (cases whose name cont
 from __future__ import annotations
 
 import argparse
-import datetime
-import platform
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +16,9 @@ import chainrule
 from bench import steps
 from bench.cases import CASES
 from bench.contenders import available, contenders, prepare
+from bench.machine import taken
 from bench.test_bench import prove_equal
 from bench.timing import Timing, interleaved
-from chainrule import _core
 
 HERE = Path(__file__).parent
 
@@ -96,31 +93,12 @@ def line(row: Row) -> str:
     return f"| {row.name} | {microseconds(ours)} | {row.rate} | {name} {microseconds(best)} | {row.ratio:.2f} |"
 
 
-def processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(s.split(":", 1)[1].strip() for s in lines if s.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def versions() -> str:
-    found = []
-    for package in ("numpy", "torch", "jax"):
-        try:
-            found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            found.append(f"{package} not installed")
-    return ", ".join(found)
-
-
 def markdown(kernel: list[Row], step: list[Row], threads: int, rounds: int) -> str:
     head = "| case | chainrule, us | rate | best peer, us | ratio |\n|---|---|---|---|---|\n"
     median = statistics.median(r.ratio for r in kernel)
     return f"""# Results
 
-{datetime.date.today().isoformat()}; {processor()}, {threads} threads, {_core.isa_in_use()}; {platform.system()}, \
-Python {platform.python_version()}, {versions()}.
+{taken(threads)}
 Command: `python -m bench.report --threads {threads} --rounds {rounds}`.
 
 Medians (lowest to highest) of interleaved rounds, float32, results proved equal first. The ratio is the best peer's

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 import chainrule
+from bench.machine import taken
 from bench.timing import interleaved
 from chainrule import kernels
 
@@ -209,10 +210,13 @@ def write(groups: list[Group], threads: int) -> None:
     (HERE / "SWEEP.md").write_text(
         f"""# The neighbours of the listed shapes
 
-{chainrule.isa_in_use()}, {threads} threads. Command: `python -m bench.sweep`. Float32, the fastest of some rounds,
-each listed shape in turn with its neighbours: every size one less, one more, an odd number 5 % larger, and the next
-power of two, one at a time. Rates are work by time: of products 10^9 operations a second, of the rest 10^9 elements. A
-neighbour is behind if its rate is under {ENOUGH} of the listed shape's: {inside} of {count} are not.
+{taken(threads)}
+Command: `python -m bench.sweep --threads {threads}`.
+
+Float32, the fastest of some rounds, each listed shape in turn with its neighbours: every size one less, one more, an
+odd number 5 % larger, and the next power of two, one at a time. Rates are work by time: of products 10^9 operations a
+second, of the rest 10^9 elements. A neighbour is behind if its rate is under {ENOUGH} of the listed shape's: {inside}
+of {count} are not.
 
 | listed shape, pass | rate | neighbours' rates by that | behind |
 |---|---|---|---|
