@@ -201,9 +201,10 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
 
 @pytest.mark.parametrize(("f", "message"), REFUSED.values(), ids=REFUSED)
 def test_refused_as_by_torch(f: Callable[[Any], Any], message: str) -> None:
-    for lib in (cr, torch):
-        with pytest.raises(RuntimeError, match=message if lib is cr else ""):
-            f(lib)
+    with pytest.raises(RuntimeError):
+        f(torch)
+    with pytest.raises(RuntimeError, match=message):
+        f(cr)
 
 
 SAVED: dict[str, Callable[[Any, Any], Any]] = {
