@@ -47,7 +47,7 @@ class Team {
 };
 
 // The number of threads that `cost` is worth: 1 for small work, at most num_threads(). `cost` is in nanoseconds of
-// one thread's work, estimated by the binding (flops / 50 for products, bytes / 10 for streams).
+// one thread's work, estimated by the binding (flops / 50 for products, bytes / 16 for streams).
 int threads_for(double cost);
 // The cost under which work stays on one thread; tests set 0 to run small shapes on many. Negative restores the
 // default.

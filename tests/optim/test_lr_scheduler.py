@@ -98,26 +98,8 @@ PLATEAUS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("options", PLATEAUS.values(), ids=PLATEAUS)
 def test_plateaus_are_those_of_torch(options: dict[str, Any]) -> None:
     torch = pytest.importorskip("torch")
-    metrics = [
-        1.0,
-        0.9,
-        0.9,
-        0.95,
-        float("nan"),
-        0.9,
-        0.89,
-        0.8,
-        0.81,
-        0.82,
-        1.5,
-        1.4,
-        0.79,
-        0.79,
-        0.79,
-        0.79,
-        2.0,
-        3.0,
-    ]
+    text = "1 .9 .9 .95 nan .9 .89 .8 .81 .82 1.5 1.4 .79 .79 .79 .79 2 3"
+    metrics = [float(x) for x in text.split()]
     found = []
     for lib, schedules in ((cr, lr_scheduler), (torch, torch.optim.lr_scheduler)):
         optimizer = optimizer_of(lib)
@@ -146,6 +128,22 @@ def test_a_state_dict_goes_on_where_it_was(name: str) -> None:
     for want in whole[12:]:
         again.step()
         assert rates(other) == want
+
+
+@pytest.mark.parametrize("name", [n for n in MADE if n != "two at once"])
+def test_torchs_state_dict_is_taken_over(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    want = steps(torch, torch.optim.lr_scheduler, MADE[name])
+    theirs, ours = optimizer_of(torch), optimizer_of(cr)
+    schedule, again = MADE[name](torch.optim.lr_scheduler, theirs), MADE[name](lr_scheduler, ours)
+    for _ in range(11):
+        theirs.step()
+        schedule.step()
+    ours.load_state_dict(theirs.state_dict())
+    again.load_state_dict(schedule.state_dict())
+    for rates_then in want[12:]:
+        again.step()
+        np.testing.assert_allclose(rates(ours), rates_then, rtol=1e-12, atol=1e-18)
 
 
 def test_a_rate_that_is_a_tensor_changes_in_place() -> None:

@@ -73,8 +73,8 @@ class LRScheduler:
         return {name: value for name, value in self.__dict__.items() if name not in self._not_saved}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Takes over what ``state_dict`` returned. The rates are the optimizer's: load its state dict, too."""
-        self.__dict__.update(state_dict)
+        """Takes over what ``state_dict`` returned, also PyTorch's. The rates are the optimizer's: load its, too."""
+        self.__dict__.update((name, value) for name, value in state_dict.items() if name not in self._not_saved)
 
     def _set(self, rates: Sequence[float]) -> None:
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
@@ -240,10 +240,7 @@ class SequentialLR(LRScheduler):
             raise ValueError("SequentialLR expects all schedulers to belong to the same optimizer")
         self.optimizer, self.last_epoch = optimizer, last_epoch + 1
         self._schedulers, self._milestones = list(schedulers), list(milestones)
-        # Each of them has set its first rate already: only the first one's is to count.
-        for scheduler in self._schedulers[1:]:
-            scheduler.last_epoch -= 1
-        self._schedulers[0]._restart()
+        self._schedulers[0]._restart()  # the others have set their first rates, too
         self._last_lr = self._schedulers[0].get_last_lr()
 
     def step(self) -> None:
@@ -261,10 +258,9 @@ class SequentialLR(LRScheduler):
         return {**super().state_dict(), "_schedulers": [s.state_dict() for s in self._schedulers]}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        given = dict(state_dict)
-        for scheduler, state in zip(self._schedulers, given.pop("_schedulers"), strict=True):
+        for scheduler, state in zip(self._schedulers, state_dict["_schedulers"], strict=True):
             scheduler.load_state_dict(state)
-        super().load_state_dict(given)
+        super().load_state_dict(state_dict)
 
 
 class ReduceLROnPlateau(LRScheduler):

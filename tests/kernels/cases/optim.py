@@ -15,6 +15,7 @@ SHAPES: dict[str, list[tuple[int, ...]]] = {
     "one": [(1,)],
     "small": [(), (7,), (0,), (8,), (9,), (3, 5), (16,), (17,), (2, 3, 11)],
     "chunks": [(8191,), (1,), (8192,), (33,), (130, 127), (20011,)],
+    "groups": [(5,), (300, 230), (9,), (41003,), (3,)],  # large ones are shared out by themselves, also among two
 }
 Random = np.random.Generator
 
