@@ -134,6 +134,7 @@ LAYERS: list[tuple[tuple[int, ...], int, int]] = [
     ((0,), 4, 3),
     ((5,), 0, 3),
     ((5,), 4, 0),
+    ((100,), 200, 300),  # by columns of the weight, several chunks both ways
 ]
 
 
