@@ -171,7 +171,9 @@ i64 conv2d_scratch(const Conv2d& conv, i64 threads) {
   if (pointwise(conv) || s.in == 0)
     return planar(conv) ? products_scratch<T>(s.products, forward_grid<T>(s), threads)
                         : products_scratch<T>(conv.groups, pixel_grid<T>(conv, s), threads);
-  return direct_scratch<T>(conv, s, threads);
+  const i64 direct = direct_scratch<T>(conv, s, threads);
+  const LaneFilter f = forward_lanes(conv, s);
+  return worth_batch<T>(f) ? at_least(direct, BatchCut<T>(f).scratch(f, threads)) : direct;
 }
 
 template <class T>
@@ -186,6 +188,8 @@ void conv2d(Team& team, T* y, const T* x, const T* w, const T* bias, const T* re
                                     [&](T* room, Wanted<T> wanted) { conv2d_direct(team, a, conv, s, room, wanted); });
   if (depthwise(s.out, s.in, view)) return conv2d_depthwise(team, a, conv, s, scratch);
   if (pointwise(conv) || s.in == 0) return conv2d_pointwise(team, a, conv, s, scratch);
+  if (worth_batch<T>(forward_lanes(conv, s)) && all_finite(w, conv.cout * s.in * s.taps))
+    return filter_batch(team, a, forward_lanes(conv, s), scratch);
   conv2d_direct(team, a, conv, s, scratch);
 }
 

@@ -16,14 +16,15 @@ struct Weights {
 
   CHAINRULE_INLINE const T* at(i64 g, i64 r, i64 c = 0) const { return data + g * group + r * row + c * channel; }
 
-  // A tile of group g for conv_tile: rows [from_row, from_row + rows), all of k = (channel, ky, kx).
+  // A tile of group g, Rows of them for each k: rows [from_row, from_row + rows), all of k = (channel, ky, kx).
+  template <int Rows = kConvRows>
   void pack(T* to, i64 g, i64 from_row, i64 rows, i64 channels, const TapList& y, const TapList& x) const {
-    for (i64 r = 0; r < kConvRows; r++) {
+    for (i64 r = 0; r < Rows; r++) {
       T* out = to + r;
       for (i64 c = 0; c < channels; c++)
         for (i64 i = 0; i < y.count; i++) {
           const T* const line = at(g, from_row + r, c) + (y.first + i * y.step) * kw + x.first;
-          for (i64 j = 0; j < x.count; j++, out += kConvRows) *out = r < rows ? line[j * x.step] : T(0);
+          for (i64 j = 0; j < x.count; j++, out += Rows) *out = r < rows ? line[j * x.step] : T(0);
         }
     }
   }
@@ -54,6 +55,13 @@ struct Wanted {
     return false;
   }
 };
+
+template <class T>
+CHAINRULE_INLINE bool all_finite(const T* x, i64 n) {
+  vec<T> odd(0);
+  each_vec<T>(0, n, [&](i64 i, auto lanes) { odd = fma(load(x + i, lanes), vec<T>(0), odd); });
+  return sum(odd) == 0;
+}
 
 // Lanes that bias and, without a residual, activation have been applied to, to height x width pixels of y, and what is
 // left to be done there. step: from a pixel's lanes to the next; row: from a row of y to the next.

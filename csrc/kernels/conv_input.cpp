@@ -246,7 +246,9 @@ i64 conv2d_backward_input_scratch(const Conv2d& conv, i64 threads) {
     return planar(conv) ? products_scratch<T>(s.products, input_grid<T>(s), threads)
                         : products_scratch<T>(conv.groups, input_pixel_grid<T>(conv, s), threads);
   const i64 direct = direct_scratch<T>(conv, s, threads);
-  return by_winograd<T>(conv, s) ? filter_scratch<T>(input_filter(conv, s), threads, direct) : direct;
+  if (by_winograd<T>(conv, s)) return filter_scratch<T>(input_filter(conv, s), threads, direct);
+  const LaneFilter f = input_lanes(conv, s);
+  return worth_batch<T>(f) ? at_least(direct, BatchCut<T>(f).scratch(f, threads)) : direct;
 }
 
 template <class T>
@@ -259,6 +261,8 @@ void conv2d_backward_input(Team& team, T* dx, const T* dy, const T* w, const Con
                                     [&](T* room, Wanted<T> wanted) { input_direct(team, a, conv, s, room, wanted); });
   if (depthwise_input(conv, s)) return input_depthwise(team, a, conv, s, scratch);
   if (pointwise(conv)) return input_pointwise(team, dx, dy, w, conv, s, scratch);
+  if (worth_batch<T>(input_lanes(conv, s)) && all_finite(w, conv.cout * s.in * s.taps))
+    return filter_batch(team, a, input_lanes(conv, s), scratch);
   input_direct(team, a, conv, s, scratch);
 }
 

@@ -89,8 +89,10 @@ struct Phases {
   }
   // With as many positions and taps as any phase has.
   CHAINRULE_INLINE View largest() const { return of_gradient ? largest_phase(window) : view_of(window); }
-  CHAINRULE_INLINE i64 taps() const { return window.kh * window.kw; }                              // of all together
-  CHAINRULE_INLINE i64 width() const { return of_gradient ? window.w : view_of(window).columns; }  // of the result
+  CHAINRULE_INLINE i64 taps() const { return window.kh * window.kw; }  // of all together
+  // Of the result.
+  CHAINRULE_INLINE i64 width() const { return of_gradient ? window.w : view_of(window).columns; }
+  CHAINRULE_INLINE i64 height() const { return of_gradient ? window.h : view_of(window).rows; }
 };
 
 }  // namespace chainrule::CHAINRULE_ISA

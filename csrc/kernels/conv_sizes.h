@@ -1,6 +1,6 @@
 // Sizes that the passes of a convolution share, and the choice between their ways.
 #pragma once
-#include "conv_lanes.h"
+#include "conv_batch.h"
 #include "depthwise.h"
 #include "depthwise_pixels.h"
 #include "kernels.h"

@@ -33,8 +33,14 @@ CHAINRULE_INLINE void conv_tile(T* c, i64 ldc, i64 rows, i64 columns, bool add, 
   tile_of<T, kConvRows, kConvVecs>(c, ldc, rows, columns, add, ByChannel<T>{a}, ShiftedRows<T>{b, offset}, depth);
 }
 
-// The channels of one group cut into tiles of almost equal height, at most kConvRows.
-CHAINRULE_INLINE i64 conv_tiles(i64 channels) { return ceil_div(channels, i64(kConvRows)); }
-CHAINRULE_INLINE i64 conv_tile_row(i64 tile, i64 channels) { return tile * channels / conv_tiles(channels); }
+// The channels of one group cut into tiles of almost equal height, at most Rows.
+template <int Rows = kConvRows>
+CHAINRULE_INLINE i64 conv_tiles(i64 channels) {
+  return ceil_div(channels, i64(Rows));
+}
+template <int Rows = kConvRows>
+CHAINRULE_INLINE i64 conv_tile_row(i64 tile, i64 channels) {
+  return tile * channels / conv_tiles<Rows>(channels);
+}
 
 }  // namespace chainrule::CHAINRULE_ISA

@@ -80,13 +80,6 @@ CHAINRULE_INLINE void finish_taps(T* dw, const T* sums, i64 channels, const Grad
     for (int t = 0; t < 9; t++) dw[c * 9 + t] = taps[t][c];
 }
 
-template <class T>
-CHAINRULE_INLINE bool all_finite(const T* x, i64 n) {
-  vec<T> odd(0);
-  each_vec<T>(0, n, [&](i64 i, auto lanes) { odd = fma(load(x + i, lanes), vec<T>(0), odd); });
-  return sum(odd) == 0;
-}
-
 // dw[o][c][ky][kx] of all groups, by all threads. False, for every thread, where an infinity or a NaN came out: dw is
 // to be computed another way.
 template <class T>

@@ -40,6 +40,15 @@ CHAINRULE_INLINE void zip(vec<T> a, vec<T> b, vec<T>* low, vec<T>* high) {
   for (int i = 0; i < kRegisters; i++) low->r[i] = out[i], high->r[i] = out[kRegisters + i];
 }
 
+// body(first, count) for squares of pixels to transpose. Part of one is dear: where there are enough pixels the last
+// square is whole and takes some again.
+template <class T, class F>
+CHAINRULE_INLINE void each_square(i64 pixels, F&& body) {
+  constexpr i64 n = kSquare<T>;
+  if (pixels < n && pixels > 0) return body(0, pixels);
+  for (i64 i = 0; i < pixels; i += n) body(at_most(i, pixels - n), n);
+}
+
 // Up to a vec of channels of `pixels` pixels that follow each other, to lanes that are `step` elements from a pixel to
 // the next. from: the first pixel's first channel.
 template <class T>
@@ -47,9 +56,10 @@ CHAINRULE_INLINE void run_to_lanes(T* lanes, i64 step, const T* from, const Imag
   constexpr i64 n = kSquare<T>, size = vec<T>::size;
   if (at.planar()) {
     for (i64 c = 0; c < size; c += n)
-      for (i64 i = 0; i < pixels; i += n)
+      each_square<T>(pixels, [&](i64 i, i64 count) {
         transpose_square(lanes + i * step + c, step, from + c * at.channel + i, at.channel,
-                         at_least(i64(0), at_most(n, channels - c)), at_most(n, pixels - i));
+                         at_least(i64(0), at_most(n, channels - c)), count);
+      });
     return;
   }
   if (channels >= size)
@@ -64,9 +74,10 @@ CHAINRULE_INLINE void run_from_lanes(T* to, const T* lanes, i64 step, const Imag
   constexpr i64 n = kSquare<T>, size = vec<T>::size;
   if (at.planar()) {
     for (i64 c = 0; c < channels; c += n)
-      for (i64 i = 0; i < pixels; i += n)
-        transpose_part(to + c * at.channel + i, at.channel, lanes + i * step + c, step, at_most(n, pixels - i),
+      each_square<T>(pixels, [&](i64 i, i64 count) {
+        transpose_part(to + c * at.channel + i, at.channel, lanes + i * step + c, step, count,
                        at_most(n, channels - c));
+      });
     return;
   }
   if (channels >= size)

@@ -18,6 +18,8 @@ constexpr int kTileVecs = 2;
 // for a weight's broadcast, of 32.
 constexpr int kConvRows = 8;
 constexpr int kConvVecs = 3;
+// The tile of lanes of images (conv_batch.h), in channels.
+constexpr int kBatchRows = 16;
 // Its weight gradient's tile (conv_dots.h), in output channels by taps: 6 x 4 accumulators, 6 for dy, 1 for x, of 32.
 constexpr int kDotOutputs = 6;
 constexpr int kDotTerms = 4;

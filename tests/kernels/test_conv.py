@@ -100,7 +100,14 @@ def test_takes_any_view(isa: str) -> None:
         np.testing.assert_array_equal(kernels.conv2d(X, W, **G2, residual=view), expected)
 
 
-@pytest.mark.parametrize(("x", "w"), [((9, 20, 17, 19), (18, 20, 3, 3)), ((9, 32, 8, 8), (32, 32, 3, 3))])
+@pytest.mark.parametrize(
+    ("x", "w"),
+    [
+        ((9, 20, 17, 19), (18, 20, 3, 3)),
+        ((9, 32, 8, 8), (32, 32, 3, 3)),
+        ((30, 11, 14, 9), (14, 11, 5, 5)),  # in lanes of images, alone in lanes of positions
+    ],
+)
 def test_an_image_has_the_same_bits_in_any_batch(isa: str, x: Any, w: Any) -> None:
     x, w = (RNG.standard_normal(shape).astype(np.float32) for shape in (x, w))
     y = kernels.conv2d(x, w, padding=1)
@@ -137,6 +144,22 @@ def test_nan_stays_where_it_is_seen(isa: str, threads: int) -> None:
     expected = np.zeros(y.shape, bool)
     expected[1, :, 4:7, 6:9] = True
     np.testing.assert_array_equal(np.isnan(y), expected)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_infinite_weights_meet_the_padding_in_any_batch(isa: str, last: bool) -> None:
+    """Infinity times the padding's zeros is NaN, also where lanes of images leave the padding out."""
+    x, w = (RNG.standard_normal(shape).astype(np.float32) for shape in ((16, 6, 12, 12), (16, 6, 5, 5)))
+    w[3, 2, 0, 1] = np.inf
+    x = laid_out(x) if last else x
+    y = kernels.conv2d(x, w, padding=2)
+    dx = kernels.conv2d_backward_input(np.ones_like(y), w, x.shape, padding=2)
+    assert np.isnan(y[:, 3, :2]).all() and np.isfinite(y[:, :3]).all() and np.isnan(dx[:, 2, -1]).all()
+    one = slice(5, 6)
+    np.testing.assert_array_equal(kernels.conv2d(x[one], w, padding=2), y[one])
+    np.testing.assert_array_equal(
+        kernels.conv2d_backward_input(np.ones_like(y[one]), w, x[one].shape, padding=2), dx[one]
+    )
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38])

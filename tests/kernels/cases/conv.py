@@ -62,6 +62,15 @@ CONVS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((2, 24, 15, 16), (20, 24, 3, 3), {"stride": 2, "dilation": 2, "padding": 3}),
     ((1, 500, 5, 15), (33, 500, 3, 3), {"stride": (1, 2), "padding": 1}),  # two spans
     ((2, 16, 40, 9), (31, 16, 2, 4), {"stride": (3, 1), "padding": (0, 3)}),
+    # Images enough to fill lanes, and a window and channels that use each of their pixels often:
+    ((16, 6, 12, 12), (16, 6, 5, 5), {}),
+    ((13, 12, 8, 9), (18, 12, 5, 5), {"padding": 2}),  # three of the lanes are empty; two blocks of k
+    ((30, 6, 13, 11), (20, 6, 4, 3), {"stride": (2, 1), "padding": (3, 0)}),
+    ((16, 12, 9, 9), (18, 6, 4, 4), {"groups": 2, "padding": 1}),
+    ((24, 8, 19, 17), (12, 8, 5, 5), {"stride": (2, 3), "dilation": (3, 2), "padding": (7, 5)}),
+    ((14, 16, 9, 7), (40, 16, 4, 5), {"stride": (3, 2), "padding": (1, 4)}),
+    ((15, 9, 35, 34), (8, 9, 5, 5), {"padding": (3, 1)}),  # bands and strips of a plane
+    ((12, 40, 6, 3), (5, 40, 5, 2), {"padding": (4, 0)}),  # rows and taps beyond the plane
     ((0, 3, 8, 8), (4, 3, 3, 3), {}),
     ((0, 4, 8, 8), (4, 1, 3, 3), {"groups": 4}),
     ((2, 0, 8, 8), (4, 0, 3, 3), {}),
