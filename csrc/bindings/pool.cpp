@@ -69,8 +69,10 @@ py::tuple max_pool2d(py::handle x, py::handle kernel_size, py::handle stride, py
       indices = a;
     }
     const double taps = double(y.size()) * double(g.kh * g.kw);
-    launch(Work(bytes(sizeof(T) * (double(in.size) + taps))), kernels<T>().max_pool2d, data<T>(y), where, in.data,
-           planes.count, planes.channels, g);
+    const Work work(bytes(sizeof(T) * (double(in.size) + taps)));
+    const Scratch<T> scratch(kernels<T>().max_pool2d_scratch(planes.count, planes.channels, g, work.threads));
+    launch(work, kernels<T>().max_pool2d, data<T>(y), where, in.data, planes.count, planes.channels, g,
+           static_cast<T*>(scratch));
     return py::make_tuple(y, indices);
   });
 }
@@ -145,8 +147,10 @@ py::array avg_pool2d(py::handle x, py::handle kernel_size, py::handle stride, py
     const i64 count = divisor(op, divisor_override);
     py::array y = empty_images<T>(op, {in.shape(0), in.shape(1), g.oh, g.ow}, in.format);
     const double taps = double(y.size()) * double(g.kh * g.kw);
-    launch(Work(bytes(sizeof(T) * (double(in.size) + taps))), kernels<T>().avg_pool2d, data<T>(y), in.data,
-           planes.count, planes.channels, g, count_include_pad, count);
+    const Work work(bytes(sizeof(T) * (double(in.size) + taps)));
+    const Scratch<T> scratch(kernels<T>().avg_pool2d_scratch(planes.count, planes.channels, g, work.threads));
+    launch(work, kernels<T>().avg_pool2d, data<T>(y), in.data, planes.count, planes.channels, g, count_include_pad,
+           count, static_cast<T*>(scratch));
     return y;
   });
 }
@@ -166,7 +170,7 @@ py::array avg_pool2d_backward(py::handle dy, py::handle input_shape, py::handle 
     const Planes planes(in, grad.format);
     const Work work(
         bytes(2.0 * sizeof(T) * double(in[0] * in[1]) * double(g.h * g.w + g.oh * (g.ow * g.kw + g.kh * g.w))));
-    const Scratch<T> scratch(kernels<T>().avg_pool2d_backward_scratch(work.threads, g));
+    const Scratch<T> scratch(kernels<T>().avg_pool2d_backward_scratch(planes.count, planes.channels, g, work.threads));
     launch(work, kernels<T>().avg_pool2d_backward, data<T>(dx), grad.data, planes.count, planes.channels, g,
            count_include_pad, count, static_cast<T*>(scratch));
     return dx;

@@ -40,15 +40,6 @@ CHAINRULE_INLINE void zip(vec<T> a, vec<T> b, vec<T>* low, vec<T>* high) {
   for (int i = 0; i < kRegisters; i++) low->r[i] = out[i], high->r[i] = out[kRegisters + i];
 }
 
-// body(first, count) for squares of pixels to transpose. Part of one is dear: where there are enough pixels the last
-// square is whole and takes some again.
-template <class T, class F>
-CHAINRULE_INLINE void each_square(i64 pixels, F&& body) {
-  constexpr i64 n = kSquare<T>;
-  if (pixels < n && pixels > 0) return body(0, pixels);
-  for (i64 i = 0; i < pixels; i += n) body(at_most(i, pixels - n), n);
-}
-
 // Up to a vec of channels of `pixels` pixels that follow each other, to lanes that are `step` elements from a pixel to
 // the next. from: the first pixel's first channel.
 template <class T>

@@ -15,6 +15,33 @@ CHAINRULE_INLINE void each_row(Team& team, i64 images, i64 rows, i64 work, F&& b
   });
 }
 
+// One row of windows of one image, for all channels: put(o, c, best, places, lanes) for each output o of the row, of
+// channels c and on. Places are kept in the lanes' own integers: a plane must have fewer than 2^31 elements.
+template <class T, class Put>
+CHAINRULE_INLINE void max_pixel_row(const T* x, i64 channels, const Window2d& g, i64 oy, Put&& put) {
+  using I = typename int_of<T>::type;
+  const i64 top = oy * g.sh - g.ph;
+  const Span ys = taps_inside(top, g.kh, g.dh, g.h);
+  for (i64 ox = 0; ox < g.ow; ox++) {
+    const i64 left = ox * g.sw - g.pw;
+    const Span xs = taps_inside(left, g.kw, g.dw, g.w);
+    each_vec<T>(0, channels, [&](i64 c, auto lanes) {
+      vec<T> best(-__builtin_inff());
+      vec<I> where(-1);
+      for (i64 ky = ys.begin; ky < ys.end; ky++)
+        for (i64 kx = xs.begin; kx < xs.end; kx++) {
+          const i64 at = (top + ky * g.dh) * g.w + left + kx * g.dw;
+          const vec<T> v = load(x + at * channels + c, lanes);
+          const bool first = ky == ys.begin && kx == xs.begin;
+          const mask<T> take = first ? mask<T>(I(-1)) : (v > best) | (v != v);
+          best = select<T>(take, v, best);
+          where = select<I>(take, vec<I>(I(at)), where);
+        }
+      put(ox, c, best, where, lanes);
+    });
+  }
+}
+
 template <class T, class I>
 CHAINRULE_INLINE void put_places(i64* to, vec<I> places, i64 n) {
   I lanes[vec<T>::size];
@@ -26,33 +53,15 @@ CHAINRULE_INLINE void put_places(i64* to, vec<I> places, Whole) {
   put_places<T>(to, places, i64(vec<T>::size));
 }
 
-// Places are kept in the lanes' own integers: a plane must have fewer than 2^31 elements.
 template <class T>
 void max_pixels(Team& team, T* y, i64* indices, const T* x, i64 images, i64 channels, const Window2d& g) {
-  using I = typename int_of<T>::type;
   each_row(team, images, g.oh, g.ow * g.kh * g.kw * channels, [&](i64 image, i64 oy) {
-    const T* const from = x + image * g.h * g.w * channels;
-    const i64 top = oy * g.sh - g.ph, row = (image * g.oh + oy) * g.ow * channels;
-    const Span ys = taps_inside(top, g.kh, g.dh, g.h);
-    for (i64 ox = 0; ox < g.ow; ox++) {
-      const i64 left = ox * g.sw - g.pw, out = row + ox * channels;
-      const Span xs = taps_inside(left, g.kw, g.dw, g.w);
-      each_vec<T>(0, channels, [&](i64 c, auto lanes) {
-        vec<T> best(-__builtin_inff());
-        vec<I> where(-1);
-        for (i64 ky = ys.begin; ky < ys.end; ky++)
-          for (i64 kx = xs.begin; kx < xs.end; kx++) {
-            const i64 at = (top + ky * g.dh) * g.w + left + kx * g.dw;
-            const vec<T> v = load(from + at * channels + c, lanes);
-            const bool first = ky == ys.begin && kx == xs.begin;
-            const mask<T> take = first ? mask<T>(I(-1)) : (v > best) | (v != v);
-            best = select<T>(take, v, best);
-            where = select<I>(take, vec<I>(I(at)), where);
-          }
-        store(y + out + c, best, lanes);
-        if (indices) put_places<T>(indices + out + c, where, lanes);
-      });
-    }
+    const i64 row = (image * g.oh + oy) * g.ow * channels;
+    max_pixel_row(x + image * g.h * g.w * channels, channels, g, oy,
+                  [&](i64 ox, i64 c, vec<T> best, auto places, auto lanes) {
+                    store(y + row + ox * channels + c, best, lanes);
+                    if (indices) put_places<T>(indices + row + ox * channels + c, places, lanes);
+                  });
   });
 }
 
@@ -100,25 +109,29 @@ void max_pixels_gather(Team& team, T* y, i32* bad, const T* x, const i64* indice
   });
 }
 
-// count(oy, ox): what a window's sum is divided by.
+// One row of windows of one image, for all channels. count(oy, ox): what a window's sum is divided by.
+template <class T, class F>
+CHAINRULE_INLINE void avg_pixel_row(T* y, const T* x, i64 channels, const Window2d& g, i64 oy, F&& count) {
+  const i64 top = oy * g.sh - g.ph;
+  const Span ys = taps_inside(top, g.kh, 1, g.h);
+  for (i64 ox = 0; ox < g.ow; ox++) {
+    const i64 left = ox * g.sw - g.pw;
+    const Span xs = taps_inside(left, g.kw, 1, g.w);
+    const T divisor = T(count(oy, ox));
+    each_vec<T>(0, channels, [&](i64 c, auto lanes) {
+      vec<T> total(T(0));
+      for (i64 iy = top + ys.begin; iy < top + ys.end; iy++)
+        for (i64 ix = left + xs.begin; ix < left + xs.end; ix++)
+          total = total + load(x + (iy * g.w + ix) * channels + c, lanes);
+      store(y + ox * channels + c, total / divisor, lanes);
+    });
+  }
+}
+
 template <class T, class F>
 void avg_pixels(Team& team, T* y, const T* x, i64 images, i64 channels, const Window2d& g, F&& count) {
   each_row(team, images, g.oh, g.ow * g.kh * g.kw * channels, [&](i64 image, i64 oy) {
-    const T* const from = x + image * g.h * g.w * channels;
-    const i64 top = oy * g.sh - g.ph;
-    const Span ys = taps_inside(top, g.kh, 1, g.h);
-    for (i64 ox = 0; ox < g.ow; ox++) {
-      const i64 left = ox * g.sw - g.pw;
-      const Span xs = taps_inside(left, g.kw, 1, g.w);
-      const T divisor = T(count(oy, ox));
-      each_vec<T>(0, channels, [&](i64 c, auto lanes) {
-        vec<T> total(T(0));
-        for (i64 iy = top + ys.begin; iy < top + ys.end; iy++)
-          for (i64 ix = left + xs.begin; ix < left + xs.end; ix++)
-            total = total + load(from + (iy * g.w + ix) * channels + c, lanes);
-        store(y + ((image * g.oh + oy) * g.ow + ox) * channels + c, total / divisor, lanes);
-      });
-    }
+    avg_pixel_row(y + (image * g.oh + oy) * g.ow * channels, x + image * g.h * g.w * channels, channels, g, oy, count);
   });
 }
 
@@ -131,42 +144,59 @@ struct Over {
   CHAINRULE_INLINE vec<T> operator()(vec<T> v) const { return exact ? v * vec<T>(by) : v / by; }
 };
 
-// dx of an average, gathered: Σ dy / count over the windows (oy, ox) that hold a pixel, in ascending order; by_rows:
-// each row's sum, then the sum of these. above(iy): those windows, as a span; beside(span, ix): from that of ix - 1.
-template <class T, bool by_rows, class Above, class Beside, class F>
-CHAINRULE_INLINE void avg_gather(Team& team, T* dx, const T* dy, i64 images, i64 channels, const Window2d& g,
-                                 Above&& above, Beside&& beside, F&& count) {
-  each_row(team, images, g.h, g.w * channels, [&](i64 image, i64 iy) {
-    const Span ys = above(iy);
-    const T* const from = dy + image * g.oh * g.ow * channels;
-    Span xs = beside(Span{0, 0}, 0), next = xs;
-    for (i64 ix = 0, run; ix < g.w; ix += run, xs = next) {
-      T* const to = dx + ((image * g.h + iy) * g.w + ix) * channels;
-      // Neighbours in the same windows and in no others.
-      for (run = 1; ix + run < g.w; run++) {
-        next = beside(xs, ix + run);
-        if (next.begin != xs.begin || next.end != xs.end) break;
-      }
-      const auto put = [&](i64 c, vec<T> v, auto lanes) {
-        for (i64 i = 0; i < run; i++) store(to + i * channels + c, v, lanes);
-      };
-      if (ys.end - ys.begin == 1 && xs.end - xs.begin == 1) {
-        const T* const only = from + (ys.begin * g.ow + xs.begin) * channels;
-        const Over<T> over(count(ys.begin, xs.begin));
-        each_vec<T>(0, channels, [&](i64 c, auto lanes) { put(c, vec<T>(T(0)) + over(load(only + c, lanes)), lanes); });
-        continue;
-      }
-      each_vec<T>(0, channels, [&](i64 c, auto lanes) {
-        vec<T> total(T(0));
-        for (i64 oy = ys.begin; oy < ys.end; oy++) {
-          vec<T> row = by_rows ? vec<T>(T(0)) : total;
-          for (i64 ox = xs.begin; ox < xs.end; ox++)
-            row = row + Over<T>(count(oy, ox))(load(from + (oy * g.ow + ox) * channels + c, lanes));
-          total = by_rows ? total + row : row;
-        }
-        put(c, total, lanes);
-      });
+// The windows that hold an axis's elements. above(i): those of element i, as a span; beside(span, i): from that of i
+// - 1.
+template <class Above, class Beside>
+struct Holders {
+  Above above;
+  Beside beside;
+};
+template <class Above, class Beside>
+Holders(Above, Beside) -> Holders<Above, Beside>;
+
+// A row of dx of an average, gathered: the sum of the shares that the windows (oy, ox) which hold a pixel give it, in
+// ascending order; by_rows: each row's sum, then the sum of these. dx: the row; dy: the image; share(oy, ox): makes a
+// window's share of its dy.
+template <bool by_rows, class T, class H, class F>
+CHAINRULE_INLINE void avg_gather_row(T* dx, const T* dy, i64 channels, const Window2d& g, i64 iy, const H& holders,
+                                     F&& share) {
+  const Span ys = holders.above(iy);
+  Span xs = holders.beside(Span{0, 0}, 0), next = xs;
+  for (i64 ix = 0, run; ix < g.w; ix += run, xs = next) {
+    T* const to = dx + ix * channels;
+    // Neighbours in the same windows and in no others.
+    for (run = 1; ix + run < g.w; run++) {
+      next = holders.beside(xs, ix + run);
+      if (next.begin != xs.begin || next.end != xs.end) break;
     }
+    const auto put = [&](i64 c, vec<T> v, auto lanes) {
+      for (i64 i = 0; i < run; i++) store(to + i * channels + c, v, lanes);
+    };
+    if (ys.end - ys.begin == 1 && xs.end - xs.begin == 1) {
+      const T* const only = dy + (ys.begin * g.ow + xs.begin) * channels;
+      const auto of = share(ys.begin, xs.begin);
+      each_vec<T>(0, channels, [&](i64 c, auto lanes) { put(c, vec<T>(T(0)) + of(load(only + c, lanes)), lanes); });
+      continue;
+    }
+    each_vec<T>(0, channels, [&](i64 c, auto lanes) {
+      vec<T> total(T(0));
+      for (i64 oy = ys.begin; oy < ys.end; oy++) {
+        vec<T> row = by_rows ? vec<T>(T(0)) : total;
+        for (i64 ox = xs.begin; ox < xs.end; ox++)
+          row = row + share(oy, ox)(load(dy + (oy * g.ow + ox) * channels + c, lanes));
+        total = by_rows ? total + row : row;
+      }
+      put(c, total, lanes);
+    });
+  }
+}
+
+template <bool by_rows, class T, class H, class F>
+CHAINRULE_INLINE void avg_gather(Team& team, T* dx, const T* dy, i64 images, i64 channels, const Window2d& g,
+                                 const H& holders, F&& count) {
+  each_row(team, images, g.h, g.w * channels, [&](i64 image, i64 iy) {
+    avg_gather_row<by_rows>(dx + (image * g.h + iy) * g.w * channels, dy + image * g.oh * g.ow * channels, channels, g,
+                            iy, holders, [&](i64 oy, i64 ox) { return Over<T>(count(oy, ox)); });
   });
 }
 

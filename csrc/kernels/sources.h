@@ -88,9 +88,10 @@ struct TransposedColumns {
     *stride = kPanel<T>;
     const T* const from = data + column * ld + k;
     for (i64 j = 0; j < kPanel<T>; j += kSquare<T>)
-      for (i64 i = 0; i < depth; i += kSquare<T>)
+      each_square<T>(depth, [&](i64 i, i64 count) {
         transpose_square(packed + i * kPanel<T> + j, kPanel<T>, from + j * ld + i, ld,
-                         at_least(i64(0), at_most(i64(kSquare<T>), columns - j)), at_most(i64(kSquare<T>), depth - i));
+                         at_least(i64(0), at_most(i64(kSquare<T>), columns - j)), count);
+      });
     return packed;
   }
 };

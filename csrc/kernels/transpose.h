@@ -113,4 +113,13 @@ CHAINRULE_INLINE void transpose_part(T* out, i64 out_row, const T* in, i64 in_ro
   transpose_any(in, in_row, rows, columns, [&](int j, native<T> x) { native_store(out + j * out_row, x, rows); });
 }
 
+// body(first, count) for the squares of a run of n elements. Part of a square is dear: where there are enough elements
+// the last one is whole and takes some again.
+template <class T, class F>
+CHAINRULE_INLINE void each_square(i64 n, F&& body) {
+  constexpr i64 square = kSquare<T>;
+  if (n < square && n > 0) return body(0, n);
+  for (i64 i = 0; i < n; i += square) body(i < n - square ? i : n - square, square);
+}
+
 }  // namespace chainrule::CHAINRULE_ISA

@@ -26,6 +26,11 @@ MAX: list[tuple[tuple[int, ...], Any, dict[str, Any]]] = [
     ((0, 3, 8, 8), 2, {}),
     ((6, 16, 32, 32), 2, {}),  # several chunks
     ((3, 8, 33, 33), 3, {"stride": 2, "padding": 1}),
+    # Planes enough to fill lanes:
+    ((5, 3, 7, 9), 3, {"stride": 2, "padding": 1}),
+    ((7, 2, 5, 11), (2, 3), {"stride": (1, 2), "padding": (1, 1), "dilation": (2, 1), "ceil_mode": True}),
+    ((4, 4, 1, 3), 2, {"padding": 2, "dilation": 3, "stride": 1}),  # windows without elements
+    ((40, 3, 12, 12), 2, {}),
 ]
 AVG: list[tuple[tuple[int, ...], Any, dict[str, Any]]] = [
     *(((2, 3, 4, w), 2, {}) for w in (2, 3, 16, 17, 31, 32, 33, 34)),
@@ -38,6 +43,11 @@ AVG: list[tuple[tuple[int, ...], Any, dict[str, Any]]] = [
     ((0, 3, 8, 8), 2, {}),
     ((6, 16, 32, 32), 2, {}),
     ((3, 8, 33, 33), 3, {"stride": 2, "padding": 1}),
+    # Planes enough to fill lanes:
+    ((5, 3, 7, 9), 3, {"stride": 2, "padding": 1}),
+    ((7, 2, 5, 8), (2, 3), {"stride": (1, 2), "padding": (1, 1), "ceil_mode": True, "count_include_pad": False}),
+    ((4, 4, 6, 7), 3, {"stride": (3, 4), "divisor_override": -7}),
+    ((40, 3, 12, 12), 2, {}),
 ]
 # Channels around the vector's width, for images whose channels lie together.
 DEEP = [

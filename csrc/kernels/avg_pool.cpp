@@ -1,145 +1,18 @@
-// Pooling of (images, h, w, channels) elements, windows as in Window2d. Where images are channels_first, each plane is
-// an image of one channel: what is here. Several channels: pool_pixels.h.
+// Average pooling of (images, h, w, channels) elements, windows as in Window2d. Where images are channels_first, each
+// plane is an image of one channel: what is here, and small planes in pool_lanes.h. Several channels: pool_pixels.h.
 //
-// max_pool2d            y = max of the window's elements; indices = where, flat in the plane. The first of equal ones,
-//                       the last NaN; -inf and -1 for a window without elements.
-// max_pool2d_backward   dx[indices[o]] += dy[o]       (saved: indices)
-// max_pool2d_gather     y[o] = x[indices[o]]          the gradient of max_pool2d_backward
 // avg_pool2d            y = sum of the window / divisor; divisor = the window's elements, with the padding or without,
 //                       or the same number everywhere.
 // avg_pool2d_backward   dx[i] = sum over the windows o that hold i of dy[o] / divisor[o]
 // adaptive_avg_pool2d   window of output i of O along an axis of size n: [floor(i n / O), ceil((i + 1) n / O))
 #include "kernels.h"
-#include "lanes.h"
-#include "pool_pixels.h"
-#include "window.h"
+#include "pool_lanes.h"
 
 namespace chainrule::CHAINRULE_ISA {
 
 namespace {
 
 constexpr i64 kGrain = 1 << 14;  // elements read or written per chunk
-
-template <class T>
-CHAINRULE_INLINE void max_of_window(T* y, i64* index, const T* x, const Window2d& g, i64 oy, i64 ox) {
-  const i64 top = oy * g.sh - g.ph, left = ox * g.sw - g.pw;
-  const Span ys = taps_inside(top, g.kh, g.dh, g.h), xs = taps_inside(left, g.kw, g.dw, g.w);
-  T best = -__builtin_inff();
-  i64 where = -1;
-  for (i64 ky = ys.begin; ky < ys.end; ky++)
-    for (i64 kx = xs.begin; kx < xs.end; kx++) {
-      const i64 at = (top + ky * g.dh) * g.w + left + kx * g.dw;
-      if (where < 0 || x[at] > best || x[at] != x[at]) best = x[at], where = at;
-    }
-  *y = best;
-  if (index) *index = where;
-}
-
-// The n windows from column ox on, all whole in width: a lane each, taps in order. Positions are kept in the lanes'
-// own integers, so the plane must have fewer than 2^31 elements. Kernel: taps of a square window, 0 for any.
-template <int Stride, int Kernel, class T>
-CHAINRULE_INLINE void max_of_windows(T* y, i64* indices, const T* x, const Window2d& g, i64 oy, i64 ox, i64 n) {
-  using I = typename int_of<T>::type;
-  constexpr int size = vec<T>::size;
-  const i64 top = oy * g.sh - g.ph, kh = Kernel ? Kernel : g.kh, kw = Kernel ? Kernel : g.kw;
-  const Span ys = Kernel && top >= 0 && top + Kernel <= g.h ? Span{0, Kernel} : taps_inside(top, kh, g.dh, g.h);
-  I columns[size];
-  for (int i = 0; i < size; i++) columns[i] = I((ox + i) * g.sw - g.pw);
-  const vec<I> column = load(columns);
-  vec<T> best(-__builtin_inff());
-  vec<I> where(-1);
-  for (i64 ky = ys.begin; ky < ys.end; ky++)
-    for (i64 kx = 0; kx < kw; kx++) {
-      const i64 at = (top + ky * g.dh) * g.w + kx * g.dw;
-      const vec<T> v = load_every<Stride>(x + at + ox * g.sw - g.pw, g.sw, n);
-      const bool first = ky == ys.begin && kx == 0;
-      const mask<T> take = first ? mask<T>(I(-1)) : (v > best) | (v != v);
-      best = select<T>(take, v, best);
-      where = select<I>(take, column + I(at), where);
-    }
-  store(y, best, n);
-  if (indices) {
-    store(columns, where);
-    for (i64 i = 0; i < n; i++) indices[i] = columns[i];
-  }
-}
-
-template <int Stride, int Kernel, class T>
-CHAINRULE_INLINE void max_rows(Team& team, T* y, i64* indices, const T* x, i64 planes, const Window2d& g) {
-  Span whole = whole_windows(g);
-  if (g.h * g.w >= i64(1) << 31) whole = {0, 0};
-  const i64 rows = ceil_div(kGrain, at_least(i64(1), g.ow * g.kh * g.kw));
-  parallel_for(team, planes * g.oh, rows, [&](i64 begin, i64 end) {
-    for (i64 row = begin; row < end; row++) {
-      const T* plane = x + row / g.oh * (g.h * g.w);
-      const i64 oy = row % g.oh, at = row * g.ow;
-      for (i64 ox = 0; ox < g.ow;) {
-        i64* index = indices ? indices + at + ox : nullptr;
-        if (ox >= whole.begin && ox < whole.end) {
-          const i64 n = at_most(whole.end - ox, i64(vec<T>::size));
-          max_of_windows<Stride, Kernel>(y + at + ox, index, plane, g, oy, ox, n);
-          ox += n;
-        } else {
-          max_of_window(y + at + ox, index, plane, g, oy, ox);
-          ox++;
-        }
-      }
-    }
-  });
-}
-
-}  // namespace
-
-template <class T>
-void max_pool2d(Team& team, T* y, i64* indices, const T* x, i64 planes, i64 channels, const Window2d& g) {
-  if (channels > 1)
-    max_pixels(team, y, indices, x, planes, channels, g);
-  else if (g.sw == 2 && g.kh == 2 && g.kw == 2 && g.dh == 1)
-    max_rows<2, 2>(team, y, indices, x, planes, g);
-  else if (g.sw == 2)
-    max_rows<2, 0>(team, y, indices, x, planes, g);
-  else if (g.sw == 1)
-    max_rows<1, 0>(team, y, indices, x, planes, g);
-  else
-    max_rows<0, 0>(team, y, indices, x, planes, g);
-}
-
-// A plane is scattered by one thread in the order of its outputs: the same bits however many threads there are.
-// An index outside the plane is left out and reported in *bad; -1 stands for an empty window.
-template <class T>
-void max_pool2d_backward(Team& team, T* dx, i32* bad, const T* dy, const i64* indices, i64 planes, i64 channels, i64 in,
-                         i64 out) {
-  if (channels > 1) return max_pixels_backward(team, dx, bad, dy, indices, planes, channels, in, out);
-  parallel_for(team, planes, ceil_div(kGrain, at_least(i64(1), in + out)), [&](i64 begin, i64 end) {
-    for (i64 plane = begin; plane < end; plane++) {
-      T* to = dx + plane * in;
-      for (i64 i = 0; i < in; i++) to[i] = 0;
-      for (i64 o = plane * out; o < (plane + 1) * out; o++) {
-        const i64 at = indices[o];
-        if (u64(at) < u64(in))
-          to[at] += dy[o];
-        else if (at != -1)
-          __atomic_store_n(bad, 1, __ATOMIC_RELAXED);
-      }
-    }
-  });
-}
-
-template <class T>
-void max_pool2d_gather(Team& team, T* y, i32* bad, const T* x, const i64* indices, i64 planes, i64 channels, i64 in,
-                       i64 out) {
-  if (channels > 1) return max_pixels_gather(team, y, bad, x, indices, planes, channels, in, out);
-  parallel_for(team, planes, ceil_div(kGrain, at_least(i64(1), out)), [&](i64 begin, i64 end) {
-    for (i64 plane = begin; plane < end; plane++)
-      for (i64 o = plane * out; o < (plane + 1) * out; o++) {
-        const i64 at = indices[o];
-        y[o] = u64(at) < u64(in) ? x[plane * in + at] : T(0);
-        if (u64(at) >= u64(in) && at != -1) __atomic_store_n(bad, 1, __ATOMIC_RELAXED);
-      }
-  });
-}
-
-namespace {
 
 // Elements that output o of one axis is divided by: those of its window inside the plane, with padding those inside the
 // padded plane (a window of ceil_mode may reach past that too).
@@ -192,11 +65,19 @@ CHAINRULE_INLINE void avg_rows(Team& team, T* y, const T* x, i64 planes, const W
 }  // namespace
 
 template <class T>
+i64 avg_pool2d_scratch(i64 planes, i64 channels, const Window2d& g, i64 threads) {
+  const i64 in = g.h * g.w, out = g.oh * g.ow;
+  return channels == 1 && worth_blocks<T>(planes, in, out) ? threads * block_room<T>(in, out) : 0;
+}
+
+template <class T>
 void avg_pool2d(Team& team, T* y, const T* x, i64 planes, i64 channels, const Window2d& g, bool count_include_pad,
-                i64 divisor) {
+                i64 divisor, T* scratch) {
+  const auto count = [&](i64 oy, i64 ox) { return divisor_at(g, oy, ox, count_include_pad, divisor); };
   if (channels > 1)
-    avg_pixels(team, y, x, planes, channels, g,
-               [&](i64 oy, i64 ox) { return divisor_at(g, oy, ox, count_include_pad, divisor); });
+    avg_pixels(team, y, x, planes, channels, g, count);
+  else if (worth_blocks<T>(planes, g.h * g.w, g.oh * g.ow))
+    avg_planes(team, y, x, planes, g, scratch, count);
   else if (g.sw == 1)
     avg_rows<1>(team, y, x, planes, g, count_include_pad, divisor);
   else if (g.sw == 2)
@@ -255,10 +136,17 @@ CHAINRULE_INLINE void spread_windows(T* row, T* shares, const T* dy, const Windo
   one_by_one(whole.end, g.ow);
 }
 
+// Rows of more than a vec are as fast by themselves.
+template <class T>
+CHAINRULE_INLINE bool backward_in_blocks(i64 planes, const Window2d& g) {
+  return g.w <= vec<T>::size && worth_blocks<T>(planes, g.h * g.w, g.oh * g.ow);
+}
+
 }  // namespace
 
 template <class T>
-i64 avg_pool2d_backward_scratch(int threads, const Window2d& g) {
+i64 avg_pool2d_backward_scratch(i64 planes, i64 channels, const Window2d& g, i64 threads) {
+  if (channels == 1 && backward_in_blocks<T>(planes, g)) return threads * block_room<T>(g.h * g.w, g.oh * g.ow);
   return threads * (room_for_row<T>(g.w) + room_for_row<T>(g.ow));
 }
 
@@ -268,11 +156,12 @@ template <class T>
 void avg_pool2d_backward(Team& team, T* dx, const T* dy, i64 planes, i64 channels, const Window2d& g,
                          bool count_include_pad, i64 divisor, T* scratch) {
   const auto count = [&](i64 oy, i64 ox) { return divisor_at(g, oy, ox, count_include_pad, divisor); };
-  if (channels > 1)
-    return avg_gather<T, true>(
-        team, dx, dy, planes, channels, g, [&](i64 iy) { return windows_with(iy, g.oh, g.kh, g.sh, g.ph); },
-        [&](Span s, i64 ix) { return next_windows(s, ix, g.ow, g.kw, g.sw, g.pw); }, count);
-  T* const spread = scratch + team.rank() * avg_pool2d_backward_scratch<T>(1, g);
+  const Holders holders{[&](i64 iy) { return windows_with(iy, g.oh, g.kh, g.sh, g.ph); },
+                        [&](Span s, i64 ix) { return next_windows(s, ix, g.ow, g.kw, g.sw, g.pw); }};
+  if (channels > 1) return avg_gather<true>(team, dx, dy, planes, channels, g, holders, count);
+  if (backward_in_blocks<T>(planes, g))
+    return avg_planes_backward(team, dx, dy, planes, g, scratch, holders, count);
+  T* const spread = scratch + team.rank() * (room_for_row<T>(g.w) + room_for_row<T>(g.ow));
   T* const shares = spread + room_for_row<T>(g.w);
   const Span whole = whole_windows(g);
   const i64 plane_cost = g.h * g.w + g.oh * (g.ow * g.kw + g.kh * g.w);
@@ -376,10 +265,10 @@ void adaptive_avg_pool2d_backward(Team& team, T* dx, const T* dy, i64 planes, i6
                                   i64 ow) {
   if (channels > 1) {
     const auto length = [](i64 i, i64 bins, i64 size) { return bin(i, bins, size).end - bin(i, bins, size).begin; };
-    return avg_gather<T, false>(
-        team, dx, dy, planes, channels, {h, w, oh, ow, 0, 0, 0, 0, 0, 0, 0, 0},
-        [=](i64 iy) { return bins_with(iy, oh, h); }, [=](Span s, i64 ix) { return next_bins(s, ix, ow, w); },
-        [=](i64 oy, i64 ox) { return length(oy, oh, h) * length(ox, ow, w); });
+    const Holders holders{[=](i64 iy) { return bins_with(iy, oh, h); },
+                          [=](Span s, i64 ix) { return next_bins(s, ix, ow, w); }};
+    return avg_gather<false>(team, dx, dy, planes, channels, {h, w, oh, ow, 0, 0, 0, 0, 0, 0, 0, 0}, holders,
+                             [=](i64 oy, i64 ox) { return length(oy, oh, h) * length(ox, ow, w); });
   }
   const bool apart = oh > 0 && ow > 0 && h % oh == 0 && w % ow == 0;
   parallel_for(team, planes, ceil_div(kGrain, at_least(i64(1), h * w + oh * ow)), [&](i64 begin, i64 end) {
@@ -403,10 +292,8 @@ void adaptive_avg_pool2d_backward(Team& team, T* dx, const T* dy, i64 planes, i6
 INSTANTIATE(adaptive_avg_pool2d)
 INSTANTIATE(adaptive_avg_pool2d_backward)
 INSTANTIATE(avg_pool2d)
+INSTANTIATE(avg_pool2d_scratch)
 INSTANTIATE(avg_pool2d_backward)
 INSTANTIATE(avg_pool2d_backward_scratch)
-INSTANTIATE(max_pool2d)
-INSTANTIATE(max_pool2d_backward)
-INSTANTIATE(max_pool2d_gather)
 
 }  // namespace chainrule::CHAINRULE_ISA
