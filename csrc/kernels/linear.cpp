@@ -43,30 +43,49 @@ BackwardScratch<T> backward_scratch(i64 m, i64 n, i64 k, bool activation, i64 th
   return s;
 }
 
-// One pass over dy: dz (or null), and the sum of each block of kBlockK rows (or null).
+// Of Rows rows of n columns, `row` apart: dz (but for Activation::none), and what is added to sum (or null); `first`:
+// to nothing yet.
+template <Activation A, int Rows, class T>
+CHAINRULE_INLINE void differentiate_rows(T* dz, T* sum, bool first, const T* dy, const T* saved, i64 row, i64 n) {
+  each_vec<T>(0, n, [&](i64 j, auto lanes) {
+    vec<T> total = sum && !first ? load(sum + j, lanes) : vec<T>(0);
+#pragma GCC unroll 4
+    for (int r = 0; r < Rows; r++) {
+      vec<T> g = load(dy + r * row + j, lanes);
+      if constexpr (A != Activation::none) {
+        g = activate_backward<A>(g, load(saved + r * row + j, lanes));
+        store(dz + r * row + j, g, lanes);
+      }
+      total = total + g;
+    }
+    if (sum) store(sum + j, total, lanes);
+  });
+}
+
+// One pass over dy: dz (or null), and the sum of each block of kBlockK rows (or null). Rows are read as they lie, some
+// at a time: their sums so far wait in the L1.
 template <class T>
 void differentiate(Team& team, T* dz, T* sums, const T* dy, const T* saved, i64 m, i64 n, Activation activation) {
+  constexpr i64 kRows = 4, kWidth = 1024 / sizeof(T);
   if (m == 0 || n == 0) return;
-  const i64 height = at_most(m, kBlockK);
-  const i64 width = at_most(round_up(2 * kFlatGrain / height, vec<T>::size), n);
-  const i64 across = ceil_div(n, width);
-  parallel_for(team, ceil_div(m, kBlockK) * across, 1, [&](i64 begin, i64 end) {
+  // Strips of a block are few where rows are short: some for each thread, but of two vecs at least.
+  const i64 strips = at_least(ceil_div(n, kWidth),
+                              at_most(ceil_div(n, 2 * i64(vec<T>::size)), ceil_div(i64(4), ceil_div(m, kBlockK))));
+  const i64 width = round_up(ceil_div(n, strips), vec<T>::size), across = ceil_div(n, width);
+  const i64 height = sums ? kBlockK : ceil_div(2 * kFlatGrain, width);
+  parallel_for(team, ceil_div(m, height) * across, 1, [&](i64 begin, i64 end) {
     for (i64 chunk = begin; chunk < end; chunk++) {
-      const i64 block = chunk / across, first = block * kBlockK, last = at_most(m, first + kBlockK);
-      const i64 from = chunk % across * width, to = at_most(n, from + width);
+      const i64 block = chunk / across, first = block * height, last = at_most(m, first + height);
+      const i64 from = chunk % across * width, columns = at_most(width, n - from);
+      T* const sum = sums ? sums + block * n + from : nullptr;
       by_activation(activation, [&](auto kind) {
-        for (i64 j = from; j < to; j += vec<T>::size) {
-          const i64 lanes = at_most(to - j, i64(vec<T>::size));
-          vec<T> sum(0);
-          for (i64 i = first; i < last; i++) {
-            vec<T> g = load(dy + i * n + j, lanes);
-            if constexpr (decltype(kind)::value != Activation::none) {
-              g = activate_backward<decltype(kind)::value>(g, load(saved + i * n + j, lanes));
-              store(dz + i * n + j, g, lanes);
-            }
-            sum = sum + g;
-          }
-          if (sums) store(sums + block * n + j, sum, lanes);
+        constexpr Activation A = decltype(kind)::value;
+        for (i64 i = first; i < last;) {
+          const i64 at = i * n + from;
+          if (i + kRows <= last)
+            differentiate_rows<A, kRows>(dz + at, sum, i == first, dy + at, saved + at, n, columns), i += kRows;
+          else
+            differentiate_rows<A, 1>(dz + at, sum, i == first, dy + at, saved + at, n, columns), i++;
         }
       });
     }
