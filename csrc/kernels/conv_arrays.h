@@ -63,6 +63,16 @@ CHAINRULE_INLINE bool all_finite(const T* x, i64 n) {
   return sum(odd) == 0;
 }
 
+// to = the sum of `parts` arrays of n elements that follow each other, in ascending order.
+template <class T>
+CHAINRULE_INLINE void add_partials(Team& team, T* to, const T* partials, i64 parts, i64 n) {
+  parallel_vecs<T>(team, n, [=](i64 i, i64 lanes) {
+    vec<T> total(0);
+    for (i64 part = 0; part < parts; part++) total = total + load(partials + part * n + i, lanes);
+    store(to + i, total, lanes);
+  });
+}
+
 // Lanes that bias and, without a residual, activation have been applied to, to height x width pixels of y, and what is
 // left to be done there. step: from a pixel's lanes to the next; row: from a row of y to the next.
 template <class T>

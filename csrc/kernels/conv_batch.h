@@ -249,16 +249,23 @@ CHAINRULE_INLINE void filter_batch(Team& team, const ConvArrays<T>& a, const Lan
   });
 }
 
+// Products and elements that are transposed of an image, of one group; an element takes as long as so many products.
+CHAINRULE_INLINE i64 products_of(const Window2d& g, i64 cin, i64 cout) {
+  return cin * g.kh * g.kw * cout * g.oh * g.ow;
+}
+CHAINRULE_INLINE i64 elements_of(const Window2d& g, i64 cin, i64 cout) { return cin * g.h * g.w + cout * g.oh * g.ow; }
+constexpr i64 kTransposing = 13;
+
 // Whether lanes of images pay, a rule that the bits don't depend on: images fill them, and what is transposed is used
-// in enough products, or lanes of channels would be padded with more of them than transposing takes time.
+// often, or lanes of channels would be padded with more products than transposing takes time.
 template <class T>
 CHAINRULE_INLINE bool worth_batch(const LaneFilter& f) {
-  constexpr i64 kLeastUse = 36, kTransposing = 13;  // products of an element
+  constexpr i64 kLeastUse = 36;  // products of an element
   const i64 batch = f.products / f.groups;
   if (batch * 4 < round_up(batch, vec<T>::size) * 3 || batch == 0 || (!f.y.planar() && f.groups > 1)) return false;
   const Window2d& g = f.phases.window;
   const i64 cin = f.phases.of_gradient ? f.out : f.in, cout = f.phases.of_gradient ? f.in : f.out;
-  const i64 products = cin * g.kh * g.kw * cout * g.oh * g.ow, elements = cin * g.h * g.w + cout * g.oh * g.ow;
+  const i64 products = products_of(g, cin, cout), elements = elements_of(g, cin, cout);
   const i64 padding = f.y.planar() ? 0 : products / f.out * (round_up(f.out, vec<T>::size) - f.out);
   if (products < kLeastUse * elements && padding < kTransposing * elements) return false;
   const BatchCut<T> cut(f);

@@ -33,6 +33,27 @@ CHAINRULE_INLINE vec<T> sum_lanes(const vec<T>* v) {
   return x[0];
 }
 
+// sums[o * row + k] = or += the sum of the lanes of sum[o][k].
+template <class T, int Outputs, int Terms>
+CHAINRULE_INLINE void put_dots(T* sums, i64 row, bool add, const vec<T> (&sum)[Outputs][Terms]) {
+  constexpr i64 size = vec<T>::size;
+  constexpr int kCount = Outputs * Terms;
+  vec<T> flat[round_up(kCount, size)];
+  T found[round_up(kCount, size)];
+#pragma GCC unroll 8
+  for (int o = 0; o < Outputs; o++)
+#pragma GCC unroll 8
+    for (int k = 0; k < Terms; k++) flat[o * Terms + k] = sum[o][k];
+#pragma GCC unroll 8
+  for (int i = 0; i < kCount / size; i++) store(found + i * size, sum_lanes<T, size>(flat + i * size));
+  if constexpr (kCount % size > 0)
+    store(found + kCount / size * size, sum_lanes<T, kCount % size>(flat + kCount / size * size));
+#pragma GCC unroll 8
+  for (int o = 0; o < Outputs; o++)
+#pragma GCC unroll 8
+    for (int k = 0; k < Terms; k++) sums[o * row + k] = (add ? sums[o * row + k] : T(0)) + found[o * Terms + k];
+}
+
 template <class T, int Outputs, int Terms>
 __attribute__((noinline)) void dots_fixed(T* sums, i64 row, const T* dy, const T* x, const i32* offset,
                                           const DotBlock& b) {
@@ -67,21 +88,7 @@ __attribute__((noinline)) void dots_fixed(T* sums, i64 row, const T* dy, const T
     for (; p + size <= b.positions; p += size) step(g, from, p, Whole());
     if (p < b.positions) step(g, from, p, b.positions - p);
   }
-  constexpr int kCount = Outputs * Terms;
-  vec<T> flat[round_up(kCount, size)];
-  T found[round_up(kCount, size)];
-#pragma GCC unroll 8
-  for (int o = 0; o < Outputs; o++)
-#pragma GCC unroll 8
-    for (int k = 0; k < Terms; k++) flat[o * Terms + k] = sum[o][k];
-#pragma GCC unroll 8
-  for (int i = 0; i < kCount / size; i++) store(found + i * size, sum_lanes<T, size>(flat + i * size));
-  if constexpr (kCount % size > 0)
-    store(found + kCount / size * size, sum_lanes<T, kCount % size>(flat + kCount / size * size));
-#pragma GCC unroll 8
-  for (int o = 0; o < Outputs; o++)
-#pragma GCC unroll 8
-    for (int k = 0; k < Terms; k++) sums[o * row + k] = (b.add ? sums[o * row + k] : T(0)) + found[o * Terms + k];
+  put_dots(sums, row, b.add, sum);
 }
 
 template <class T, int Outputs, int Terms = kDotTerms>

@@ -1,12 +1,13 @@
 // conv2d_backward_weight: dw[o, c, ky, kx] = sum over n, v, u of dy[n, o, v, u] x[n, c, iy, ix], as in conv.cpp.
 //
-// Chosen by the shape without the batch: Winograd's transforms (conv_winograd_weight.h), products in lanes
-// (conv_lanes_weight.h), and, for what is left, dot products of planes:
+// Chosen by the shape: Winograd's transforms (conv_winograd_weight.h), products in lanes of channels
+// (conv_lanes_weight.h) or of images (conv_batch_weight.h), and, for what is left, dot products of planes:
 //
 // The positions (n, v, u) are cut into blocks: some images, or a band of one image's rows. A block's sums are dot
 // products in lanes (conv_dots.h) of dy as it lies with the planes of conv_planes.h; blocks are added in ascending
 // order inside chunks, and the chunks' sums in ascending order. docs/numerics.md has the cut. Of channels_last images
 // the planes of a block are made first.
+#include "conv_batch_weight.h"
 #include "conv_dots.h"
 #include "conv_lanes_weight.h"
 #include "conv_winograd_weight.h"
@@ -217,11 +218,7 @@ void weight_sums(Team& team, T* dw, const T* dy, const T* x, const Conv2d& conv,
     if (sums == 1) return;
   }
   team.barrier();
-  parallel_vecs<T>(team, weights, [&](i64 i, i64 lanes) {
-    vec<T> total(0);
-    for (i64 part = 0; part < sums; part++) total = total + load(partials + part * weights + i, lanes);
-    store(dw + i, total, lanes);
-  });
+  add_partials(team, dw, partials, sums, weights);
 }
 
 template <class T>
@@ -254,8 +251,9 @@ template <class T>
 i64 conv2d_backward_weight_scratch(const Conv2d& conv, i64 threads) {
   const Sizes s = sizes_of(conv);
   if (s.in == 0) return 0;
-  const i64 direct =
-      by_lanes<T>(conv, s) ? LaneGradientCut<T>(conv, s).scratch(threads) : sums_scratch<T>(conv, s, threads);
+  const i64 direct = by_lanes<T>(conv, s)               ? LaneGradientCut<T>(conv, s).scratch(threads)
+                     : worth_batch_gradient<T>(conv, s) ? BatchGradientCut<T>(conv, s).scratch(threads)
+                                                        : sums_scratch<T>(conv, s, threads);
   if (!by_winograd<T>(conv, s)) return direct;
   return at_least(GradientCut<T>(weight_filter(conv, s)).scratch(threads), direct);
 }
@@ -266,6 +264,7 @@ void conv2d_backward_weight(Team& team, T* dw, const T* dy, const T* x, const Co
   if constexpr (kTransforms<T>)
     if (by_winograd<T>(conv, s) && filter_gradient(team, dw, dy, x, weight_filter(conv, s), scratch)) return;
   if (by_lanes<T>(conv, s)) return lane_gradient(team, dw, dy, x, conv, s, scratch);
+  if (worth_batch_gradient<T>(conv, s)) return batch_gradient(team, dw, dy, x, conv, s, scratch);
   weight_sums(team, dw, dy, x, conv, s, scratch);
 }
 

@@ -71,6 +71,9 @@ CONVS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((14, 16, 9, 7), (40, 16, 4, 5), {"stride": (3, 2), "padding": (1, 4)}),
     ((15, 9, 35, 34), (8, 9, 5, 5), {"padding": (3, 1)}),  # bands and strips of a plane
     ((12, 40, 6, 3), (5, 40, 5, 2), {"padding": (4, 0)}),  # rows and taps beyond the plane
+    ((16, 7, 19, 17), (13, 7, 5, 5), {"stride": (2, 3), "dilation": (3, 2), "padding": (7, 5)}),
+    ((31, 5, 24, 29), (11, 5, 6, 6), {"padding": (0, 3)}),  # bands of a gradient, in several chunks
+    ((40, 9, 7, 6), (10, 9, 4, 4), {"padding": (2, 0)}),
     ((0, 3, 8, 8), (4, 3, 3, 3), {}),
     ((0, 4, 8, 8), (4, 1, 3, 3), {"groups": 4}),
     ((2, 0, 8, 8), (4, 0, 3, 3), {}),
