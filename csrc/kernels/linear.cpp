@@ -66,7 +66,7 @@ CHAINRULE_INLINE void differentiate_rows(T* dz, T* sum, bool first, const T* dy,
 // at a time: their sums so far wait in the L1.
 template <class T>
 void differentiate(Team& team, T* dz, T* sums, const T* dy, const T* saved, i64 m, i64 n, Activation activation) {
-  constexpr i64 kRows = 4, kWidth = 1024 / sizeof(T);
+  constexpr i64 kWidth = 1024 / sizeof(T);
   if (m == 0 || n == 0) return;
   // Strips of a block are few where rows are short: some for each thread, but of two vecs at least.
   const i64 strips = at_least(ceil_div(n, kWidth),
@@ -80,6 +80,9 @@ void differentiate(Team& team, T* dz, T* sums, const T* dy, const T* saved, i64 
       T* const sum = sums ? sums + block * n + from : nullptr;
       by_activation(activation, [&](auto kind) {
         constexpr Activation A = decltype(kind)::value;
+        // The others take longer than their rows' sums.
+        constexpr bool cheap = A == Activation::none || A == Activation::relu || A == Activation::leaky_relu;
+        constexpr int kRows = cheap ? 4 : 1;
         for (i64 i = first; i < last;) {
           const i64 at = i * n + from;
           if (i + kRows <= last)
