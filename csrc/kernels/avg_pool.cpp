@@ -159,8 +159,7 @@ void avg_pool2d_backward(Team& team, T* dx, const T* dy, i64 planes, i64 channel
   const Holders holders{[&](i64 iy) { return windows_with(iy, g.oh, g.kh, g.sh, g.ph); },
                         [&](Span s, i64 ix) { return next_windows(s, ix, g.ow, g.kw, g.sw, g.pw); }};
   if (channels > 1) return avg_gather<true>(team, dx, dy, planes, channels, g, holders, count);
-  if (backward_in_blocks<T>(planes, g))
-    return avg_planes_backward(team, dx, dy, planes, g, scratch, holders, count);
+  if (backward_in_blocks<T>(planes, g)) return avg_planes_backward(team, dx, dy, planes, g, scratch, holders, count);
   T* const spread = scratch + team.rank() * (room_for_row<T>(g.w) + room_for_row<T>(g.ow));
   T* const shares = spread + room_for_row<T>(g.w);
   const Span whole = whole_windows(g);
