@@ -18,12 +18,12 @@ constexpr int kTileVecs = 1;
 // positions, 1 for a weight's broadcast, of 16.
 constexpr int kConvRows = 6;
 constexpr int kConvVecs = 1;
-// The tile of lanes of images (conv_batch.h), in channels.
-constexpr int kBatchRows = 6;
 // Its weight gradient's tile (conv_dots.h), in output channels by taps: 3 x 2 x 2 accumulators, 2 for x, dy from
 // memory, of 16.
 constexpr int kDotOutputs = 3;
 constexpr int kDotTerms = 2;
+// The tile of lanes of images (conv_batch.h), in channels.
+constexpr int kBatchRows = 6;
 
 CHAINRULE_INLINE __m256 native_fma(__m256 a, __m256 b, __m256 c) { return _mm256_fmadd_ps(a, b, c); }
 CHAINRULE_INLINE __m256d native_fma(__m256d a, __m256d b, __m256d c) { return _mm256_fmadd_pd(a, b, c); }

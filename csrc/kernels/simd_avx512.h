@@ -18,11 +18,11 @@ constexpr int kTileVecs = 2;
 // for a weight's broadcast, of 32.
 constexpr int kConvRows = 8;
 constexpr int kConvVecs = 3;
-// The tile of lanes of images (conv_batch.h), in channels.
-constexpr int kBatchRows = 16;
 // Its weight gradient's tile (conv_dots.h), in output channels by taps: 6 x 4 accumulators, 6 for dy, 1 for x, of 32.
 constexpr int kDotOutputs = 6;
 constexpr int kDotTerms = 4;
+// The tile of lanes of images (conv_batch.h), in channels.
+constexpr int kBatchRows = 16;
 
 CHAINRULE_INLINE __m512 native_fma(__m512 a, __m512 b, __m512 c) { return _mm512_fmadd_ps(a, b, c); }
 CHAINRULE_INLINE __m512d native_fma(__m512d a, __m512d b, __m512d c) { return _mm512_fmadd_pd(a, b, c); }

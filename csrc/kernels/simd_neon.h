@@ -18,12 +18,12 @@ constexpr int kTileVecs = 1;
 // positions, 1 for a weight, of 32.
 constexpr int kConvRows = 6;
 constexpr int kConvVecs = 1;
-// The tile of lanes of images (conv_batch.h), in channels.
-constexpr int kBatchRows = 6;
 // Its weight gradient's tile (conv_dots.h), in output channels by taps: 3 x 2 x 4 accumulators, 4 for x, dy from
 // memory, of 32.
 constexpr int kDotOutputs = 3;
 constexpr int kDotTerms = 2;
+// The tile of lanes of images (conv_batch.h), in channels.
+constexpr int kBatchRows = 6;
 
 CHAINRULE_INLINE float32x4_t native_fma(float32x4_t a, float32x4_t b, float32x4_t c) { return vfmaq_f32(c, a, b); }
 CHAINRULE_INLINE float64x2_t native_fma(float64x2_t a, float64x2_t b, float64x2_t c) { return vfmaq_f64(c, a, b); }
