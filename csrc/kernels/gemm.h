@@ -168,8 +168,8 @@ CHAINRULE_INLINE void multiply_block(T* c, i64 ldc, bool add, const KBlock<T>& b
     const typename A::Layout tile{block.tile()};
     bool passes = false;  // the first panel packs this tile
     if constexpr (kPassable<A>)
-      passes = block.tiles > 1 && (t > 0 || passed == 0) && at.columns >= kPanel<T> &&
-               a.size - row >= PassedByDepth<T>::kReads;
+      passes =
+          block.tiles > 1 && (t > 0 || passed == 0) && at.columns >= kPanel<T> && a.size - row >= RowSums<T>::kReads;
     if (!passes) a.pack(block.tile(), row, rows, k, depth);
     for (i64 p = 0; p < block.panels; p++) {
       send_for_next(a, block, t, p, end);
@@ -182,8 +182,7 @@ CHAINRULE_INLINE void multiply_block(T* c, i64 ldc, bool add, const KBlock<T>& b
         }
       if constexpr (kPassable<A>)
         if (p == 0 && passes) {
-          const PassedByDepth<T> from{a.data + k * a.ld + row, a.ld, block.tile()};
-          passing_product(to, ldc, rows, add, from, EvenRows<T>{panel[p], stride[p]}, depth);
+          passing_product(to, ldc, rows, add, a.passed(block.tile(), row, k), EvenRows<T>{panel[p], stride[p]}, depth);
           continue;
         }
       tile_product(to, ldc, rows, block.columns(p), add, tile, panel[p], stride[p], depth);
@@ -197,19 +196,21 @@ CHAINRULE_INLINE void multiply_block(T* c, i64 ldc, bool add, const KBlock<T>& b
 template <class T, class A, class B>
 __attribute__((noinline)) void multiply_part(T* c, i64 ldc, bool add, Part at, i64 begin, i64 end, const A& a,
                                              const B& b, T* scratch, Finish<T> finish = {}) {
+  const A source = for_columns(a, at.column);
   if constexpr (kThin<A, B>)
     if (at.rows <= kThinRows) {
       thin_product(c, ldc, add, at.rows, at.columns, a.data + at.row * a.ld, a.ld, b, at.column, begin, end);
       return finish(c, at.row, at.rows);
     }
   if constexpr (kShallow<A, B>)
-    if (end - begin <= kShallowTerms) {
+    if (end - begin <= kShallowTerms && !has_sums(source)) {
       shallow_product(c, ldc, add, at.rows, at.columns, a, at.row, b, at.column, begin, end);
       return finish(c, at.row, at.rows);
     }
   const i64 tiles = ceil_div(at.rows, i64(kTileRows)), panels = ceil_div(at.columns, kPanel<T>);
   for (i64 k = begin; k < end; k += kBlockK, add = true)
-    multiply_block(c, ldc, add, KBlock<T>{at, tiles, panels, k, at_most(kBlockK, end - k), scratch}, end, a, b, finish);
+    multiply_block(c, ldc, add, KBlock<T>{at, tiles, panels, k, at_most(kBlockK, end - k), scratch}, end, source, b,
+                   finish);
 }
 
 // to[r][j] = or += from[r][j].

@@ -24,93 +24,62 @@ Grid weight_grid(i64 m, i64 n, i64 k) {
   return g;
 }
 
-// linear_backward's scratch, in order.
+// linear_backward's scratch, in order: the sums of spans of dz's rows, dz where there is an activation, then
 template <class T>
 struct BackwardScratch {
   Grid dx, dw;
-  i64 row_blocks;
-  i64 dz, sums, dx_products, dw_products;  // where each begins
+  i64 dz, dx_products, dw_products;  // where each begins
   i64 end;
 };
 
 template <class T>
 BackwardScratch<T> backward_scratch(i64 m, i64 n, i64 k, bool activation, i64 threads) {
-  BackwardScratch<T> s{weight_grid<T>(m, k, n), grid_of<T>(1, n, k, m), ceil_div(m, kBlockK), 0, 0, 0, 0, 0};
-  s.sums = activation ? round_up(m * n, vec<T>::size) : 0;
-  s.dx_products = s.sums + round_up(s.row_blocks * n, vec<T>::size);
+  BackwardScratch<T> s{weight_grid<T>(m, k, n), grid_of<T>(1, n, k, m), 0, 0, 0, 0};
+  s.dz = round_up(s.dw.spans * n, vec<T>::size);
+  s.dx_products = s.dz + (activation ? round_up(m * n, vec<T>::size) : 0);
   s.dw_products = s.dx_products + round_up(products_scratch<T>(1, s.dx, threads), vec<T>::size);
   s.end = s.dw_products + products_scratch<T>(1, s.dw, threads);
   return s;
 }
 
-// Of Rows rows of n columns, `row` apart: dz (but for Activation::none), and what is added to sum (or null); `first`:
-// to nothing yet.
-template <Activation A, int Rows, class T>
-CHAINRULE_INLINE void differentiate_rows(T* dz, T* sum, bool first, const T* dy, const T* saved, i64 row, i64 n) {
-  each_vec<T>(0, n, [&](i64 j, auto lanes) {
-    vec<T> total = sum && !first ? load(sum + j, lanes) : vec<T>(0);
-#pragma GCC unroll 4
-    for (int r = 0; r < Rows; r++) {
-      vec<T> g = load(dy + r * row + j, lanes);
-      if constexpr (A != Activation::none) {
-        g = activate_backward<A>(g, load(saved + r * row + j, lanes));
-        store(dz + r * row + j, g, lanes);
-      }
-      total = total + g;
-    }
-    if (sum) store(sum + j, total, lanes);
-  });
-}
-
-// One pass over dy: dz (or null), and the sum of each block of kBlockK rows (or null). Rows are read as they lie, some
-// at a time: their sums so far wait in the L1.
+// dz = dy f'(z), element by element.
 template <class T>
-void differentiate(Team& team, T* dz, T* sums, const T* dy, const T* saved, i64 m, i64 n, Activation activation) {
-  constexpr i64 kWidth = 1024 / sizeof(T);
-  if (m == 0 || n == 0) return;
-  // Strips of a block are few where rows are short: some for each thread, but of two vecs at least.
-  const i64 strips = at_least(ceil_div(n, kWidth),
-                              at_most(ceil_div(n, 2 * i64(vec<T>::size)), ceil_div(i64(4), ceil_div(m, kBlockK))));
-  const i64 width = round_up(ceil_div(n, strips), vec<T>::size), across = ceil_div(n, width);
-  const i64 height = sums ? kBlockK : ceil_div(2 * kFlatGrain, width);
-  parallel_for(team, ceil_div(m, height) * across, 1, [&](i64 begin, i64 end) {
-    for (i64 chunk = begin; chunk < end; chunk++) {
-      const i64 block = chunk / across, first = block * height, last = at_most(m, first + height);
-      const i64 from = chunk % across * width, columns = at_most(width, n - from);
-      T* const sum = sums ? sums + block * n + from : nullptr;
-      by_activation(activation, [&](auto kind) {
-        constexpr Activation A = decltype(kind)::value;
-        // The others take longer than their rows' sums.
-        constexpr bool cheap = A == Activation::none || A == Activation::relu || A == Activation::leaky_relu;
-        constexpr int kRows = cheap ? 4 : 1;
-        for (i64 i = first; i < last;) {
-          const i64 at = i * n + from;
-          if (i + kRows <= last)
-            differentiate_rows<A, kRows>(dz + at, sum, i == first, dy + at, saved + at, n, columns), i += kRows;
-          else
-            differentiate_rows<A, 1>(dz + at, sum, i == first, dy + at, saved + at, n, columns), i++;
-        }
+void differentiate(Team& team, T* dz, const T* dy, const T* saved, i64 size, Activation activation) {
+  parallel_for(team, size, kFlatGrain, [&](i64 begin, i64 end) {
+    by_activation(activation, [&](auto kind) {
+      each_vec<T>(begin, end, [&](i64 i, auto lanes) {
+        store(dz + i, activate_backward<decltype(kind)::value>(load(dy + i, lanes), load(saved + i, lanes)), lanes);
       });
-    }
+    });
   });
 }
 
-// The blocks' sums in the order of a product over m: spans of blocks, then the spans.
+// dbias without dW: blocks of rows are summed, spans of blocks, then the spans.
 template <class T>
-void add_blocks(Team& team, T* db, bool add, const T* sums, i64 blocks, i64 n) {
-  constexpr i64 kSpanBlocks = kSpanK / kBlockK;
-  parallel_for(team, n, kFlatGrain / 16, [&](i64 begin, i64 end) {
-    for (i64 j = begin; j < end; j += vec<T>::size) {
-      const i64 lanes = at_most(end - j, i64(vec<T>::size));
-      vec<T> total(0);
-      for (i64 first = 0; first < blocks; first += kSpanBlocks) {
-        vec<T> span = load(sums + first * n + j, lanes);
-        for (i64 b = first + 1; b < at_most(blocks, first + kSpanBlocks); b++)
-          span = span + load(sums + b * n + j, lanes);
-        total = first ? total + span : span;
+void sum_rows(Team& team, T* db, bool add, const T* dz, i64 m, i64 n) {
+  parallel_for(team, n, 2 * vec<T>::size, [&](i64 from, i64 to) {
+    each_vec<T>(from, to, [&](i64 j, auto lanes) {
+      vec<T> total(0), span(0);
+      for (i64 begin = 0; begin < m; begin += kBlockK) {
+        vec<T> block(0);
+        for (i64 i = begin; i < at_most(m, begin + kBlockK); i++) block = block + load(dz + i * n + j, lanes);
+        span = begin % kSpanK ? span + block : block;
+        const i64 end = begin + kBlockK;
+        if (end >= m || end % kSpanK == 0) total = begin < kSpanK ? span : total + span;
       }
       store(db + j, add ? load(db + j, lanes) + total : total, lanes);
-    }
+    });
+  });
+}
+
+template <class T>
+void add_spans(Team& team, T* db, bool add, const T* sums, i64 spans, i64 n) {
+  parallel_for(team, n, kFlatGrain / 16, [&](i64 begin, i64 end) {
+    each_vec<T>(begin, end, [&](i64 j, auto lanes) {
+      vec<T> total = load(sums + j, lanes);
+      for (i64 s = 1; s < spans; s++) total = total + load(sums + s * n + j, lanes);
+      store(db + j, add ? load(db + j, lanes) + total : total, lanes);
+    });
   });
 }
 
@@ -141,12 +110,17 @@ void linear_backward(Team& team, T* dx, T* dw, T* db, const T* dy, const T* x, c
   const bool active = activation != Activation::none;
   const auto s = backward_scratch<T>(m, n, k, active, team.size());
   const T* dz = dy;
-  if (active || db) {
-    differentiate(team, scratch, db ? scratch + s.sums : nullptr, dy, saved, m, n, activation);
+  if (active) {
+    differentiate(team, scratch + s.dz, dy, saved, m * n, activation);
     team.barrier();
-    if (active) dz = scratch;
+    dz = scratch + s.dz;
   }
-  if (db) add_blocks(team, db, add_db, scratch + s.sums, s.row_blocks, n);
+  // dW's product sums dz's rows on the way, but for those of few terms, which don't pack them. Straight into dbias,
+  // unless spans are to be added, or more than a block to what is there: that comes last.
+  const bool ride = db && dw && m > kShallowTerms && n > 0 && k > 0;
+  const bool straight = s.dw.spans == 1 && !(add_db && m > kBlockK);
+  T* const sums = ride ? straight ? db : scratch : nullptr;
+  if (db && !ride) sum_rows(team, db, add_db, dz, m, n);
   if (dx)
     products<T>(team, 1, s.dx, scratch + s.dx_products, [&](i64) {
       return product_of(dx, k, false, PlainRows<T>{dz, n}, PlainColumns<T>{w, k, worth_reading_direct<T>(s.dx, k)},
@@ -154,9 +128,13 @@ void linear_backward(Team& team, T* dx, T* dw, T* db, const T* dy, const T* x, c
     });
   if (dw)
     products<T>(team, 1, s.dw, scratch + s.dw_products, [&](i64) {
-      return product_of(dw, k, add_dw, TransposedRows<T>{dz, n, n},
+      return product_of(dw, k, add_dw, TransposedRows<T>{dz, n, n, sums, straight && add_db},
                         PlainColumns<T>{x, k, worth_reading_direct<T>(s.dw, k)}, NoEpilogue{});
     });
+  if (ride && !straight) {
+    team.barrier();
+    add_spans(team, db, add_db, sums, s.dw.spans, n);
+  }
 }
 
 INSTANTIATE(linear_scratch)

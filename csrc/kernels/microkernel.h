@@ -55,17 +55,42 @@ struct EvenRows {
 constexpr i64 kAhead = 32;
 CHAINRULE_INLINE void send_for(const void* line) { __builtin_prefetch(static_cast<const char*>(line) + 63, 0, 2); }
 
-// A transposed. Whole registers are read, kReads elements of a row.
+// The sums of a tile's rows of A over a block of K, for who wants them: chains from zero in ascending k, as a column of
+// ones in B would give. Whole registers are summed, kReads elements.
 template <class T>
-struct PassedByDepth {
+struct RowSums {
   static constexpr i64 kBytes = kTileRows * sizeof(T), kReads = round_up(kBytes, i64(kRegisterBytes)) / sizeof(T);
   static_assert(kReads <= ByDepth<T>::kDepth, "a row of the layout");
+  static constexpr int lanes = vec<T>::lanes, kRegs = kReads / lanes;
+  native<T> total[kRegs] = {};
+  // The elements at `from`, which go to `to` on the way.
+  CHAINRULE_INLINE void pass(T* to, const T* from) {
+    for (int i = 0; i < kRegs; i++) {
+      native<T> x;
+      __builtin_memcpy(&x, from + i * lanes, kRegisterBytes);
+      __builtin_memcpy(to + i * lanes, &x, kRegisterBytes);
+      total[i] = total[i] + x;
+    }
+  }
+  CHAINRULE_INLINE void put(T* sums, bool add, i64 rows) const {
+    for (int i = 0; i < kRegs; i++) {
+      T* const to = sums + i * lanes;
+      native_store(to, add ? native_load(to, rows - i * lanes) + total[i] : total[i], rows - i * lanes);
+    }
+  }
+};
+
+// A transposed, and where its sums go: null where nobody wants them.
+template <class T>
+struct PassedByDepth {
   const T* data;
   i64 ld;
   T* packed;
+  T* sums;
+  bool add_sums;
   CHAINRULE_INLINE T operator()(i64 r, i64 k) const { return data[r + k * ld]; }
-  CHAINRULE_INLINE void pass(i64 k) const {
-    __builtin_memcpy(packed + k * ByDepth<T>::kDepth, data + k * ld, kReads * sizeof(T));
+  CHAINRULE_INLINE void pass(i64 k, RowSums<T>& along) const {
+    along.pass(packed + k * ByDepth<T>::kDepth, data + k * ld);
     const T* const ahead = data + (k + kAhead) * ld;
     for (i64 i = 0; i < kTileRows; i += 64 / i64(sizeof(T))) send_for(ahead + i);
   }
@@ -102,13 +127,14 @@ __attribute__((noinline)) void tile_fixed(T* c, i64 ldc, i64 last, bool add, A a
   for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
     for (int v = 0; v < Vecs; v++) sum[r][v] = vec<T>(0);
+  [[maybe_unused]] RowSums<T> along;
 #pragma GCC unroll 1
   for (i64 k = 0; k < depth; k++) {
     const T* const from = b.row(k);
     vec<T> row[Vecs];
 #pragma GCC unroll 4
     for (int v = 0; v < Vecs; v++) row[v] = b.fetch(from, v);
-    if constexpr (kPasses<A>) a.pass(k);
+    if constexpr (kPasses<A>) a.pass(k, along);
     if constexpr (kPasses<B>) b.pass(k, row);
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; r++) {
@@ -128,6 +154,8 @@ __attribute__((noinline)) void tile_fixed(T* c, i64 ldc, i64 last, bool add, A a
       else
         store(out, add ? load(out, lanes) + sum[r][v] : sum[r][v], lanes);
     }
+  if constexpr (kPasses<A>)
+    if (a.sums) along.put(a.sums, a.add_sums, Rows);
 }
 
 // The tile of up to Rows x Vecs that fits rows x columns.

@@ -32,13 +32,31 @@ struct PlainRows {
   }
 };
 
-// A transposed in memory: element (i, k) at data[k * ld + i], i < size.
+// A transposed in memory: element (i, k) at data[k * ld + i], i < size. `sums`, where not null, gets the rows' sums
+// over each span of K (or has the first span's added), `size` of them a span: from the chunks of the first columns.
 template <class T>
 struct TransposedRows {
   using Layout = ByDepth<T>;
   const T* data;
   i64 ld, size;
+  T* sums = nullptr;
+  bool add_sums = false;
   CHAINRULE_INLINE void pack(T* tile, i64 row, i64 rows, i64 k, i64 depth) const {
+    copy(tile, row, rows, k, depth);
+    if (!sums) return;
+    RowSums<T> all;
+    alignas(64) T unused[RowSums<T>::kReads];
+    for (i64 i = 0; i < depth; i++) all.pass(unused, tile + i * Layout::kDepth);
+    all.put(sums_of(row, k), adds(k), rows);
+  }
+  CHAINRULE_INLINE PassedByDepth<T> passed(T* tile, i64 row, i64 k) const {
+    return {data + k * ld + row, ld, tile, sums ? sums_of(row, k) : nullptr, adds(k)};
+  }
+
+ private:
+  CHAINRULE_INLINE T* sums_of(i64 row, i64 k) const { return sums + k / kSpanK * size + row; }
+  CHAINRULE_INLINE bool adds(i64 k) const { return add_sums || k % kSpanK > 0; }
+  CHAINRULE_INLINE void copy(T* tile, i64 row, i64 rows, i64 k, i64 depth) const {
     // Past the tile's rows whole registers may read on, not past A's.
     constexpr int lanes = vec<T>::lanes, registers = (kTileRows + lanes - 1) / lanes;
     const T* from = data + k * ld + row;
@@ -95,6 +113,25 @@ struct TransposedColumns {
     return packed;
   }
 };
+
+// A as a chunk that begins at this column reads it.
+template <class A>
+CHAINRULE_INLINE A for_columns(A a, i64) {
+  return a;
+}
+template <class T>
+CHAINRULE_INLINE TransposedRows<T> for_columns(TransposedRows<T> a, i64 column) {
+  if (column > 0) a.sums = nullptr;
+  return a;
+}
+template <class A>
+CHAINRULE_INLINE bool has_sums(const A&) {
+  return false;
+}
+template <class T>
+CHAINRULE_INLINE bool has_sums(const TransposedRows<T>& a) {
+  return a.sums;
+}
 
 // How many rows of B are packed at a time, all panels of them, before the next rows.
 template <class B>

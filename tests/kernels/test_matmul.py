@@ -156,12 +156,21 @@ def test_the_order_of_a_sum_is_the_documented_one(rng: np.random.Generator, k: i
         _core.set_isa(before)
 
 
-@pytest.mark.parametrize("m", [1, 255, 257, 5000, 9000])
-def test_the_bias_gradient_is_a_product_with_ones(rng: np.random.Generator, m: int, isa: str) -> None:
-    dy = rng.standard_normal((m, 21)).astype(np.float32)
-    x, w = np.zeros((m, 1), np.float32), np.zeros((21, 1), np.float32)
-    db = kernels.linear_backward(dy, x, w, needs=(False, False, True))[2]
-    np.testing.assert_array_equal(db, kernels.matmul(np.ones((1, m), np.float32), dy)[0])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("n", "k"), [(1, 1), (13, 40), (21, 1), (33, 300), (300, 70)])
+@pytest.mark.parametrize("m", [1, 4, 5, 255, 257, 5000, 2 * 4096 + 3])
+def test_the_bias_gradient_is_a_product_with_ones(
+    rng: np.random.Generator, m: int, n: int, k: int, dtype: Any, isa: str
+) -> None:
+    """By itself, and on the way of the weight's, which has no pass of its own over dy."""
+    dy, x, w, to = (rng.standard_normal(s).astype(dtype) for s in ((m, n), (m, k), (n, k), n))
+    expected = kernels.matmul(np.ones((1, m), dtype), dy)[0]
+    for with_weight in (False, True):
+        needs = (False, with_weight, True)
+        np.testing.assert_array_equal(kernels.linear_backward(dy, x, w, needs=needs)[2], expected)
+        total = to.copy()
+        kernels.linear_backward(dy, x, w, needs=needs, into=(None, total))
+        np.testing.assert_array_equal(total, to + expected)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
