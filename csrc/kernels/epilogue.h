@@ -15,8 +15,8 @@ struct Epilogue {
   T* z = nullptr;
 
   CHAINRULE_INLINE bool idle() const { return !bias && !residual && !z && activation == Activation::none; }
-  template <Activation A>
-  CHAINRULE_INLINE void finish(T* to, vec<T> v, i64 lanes) const {
+  template <Activation A, class L>
+  CHAINRULE_INLINE void finish(T* to, vec<T> v, L lanes) const {
     if (residual) v = v + load(residual + (to - y), lanes);
     if (z) store(z + (to - y), v, lanes);
     store(to, activate<A>(v), lanes);
@@ -28,6 +28,8 @@ template <class T>
 struct ColumnEpilogue : Epilogue<T> {
   __attribute__((noinline)) void operator()(T* part, i64 ld, i64, i64 rows, i64 column, i64 columns) const {
     if (this->idle()) return;
+    if (ld == columns && columns < vec<T>::size && rows >= 2 * vec<T>::size)
+      return finish_flat(part, rows, column, columns);
     by_activation(this->activation, [&](auto kind) {
       for (i64 j = 0; j < columns; j += vec<T>::size) {
         const i64 lanes = at_most(columns - j, i64(vec<T>::size));
@@ -39,6 +41,23 @@ struct ColumnEpilogue : Epilogue<T> {
           this->template finish<decltype(kind)::value>(to, v, lanes);
         }
       }
+    });
+  }
+
+ private:
+  // Rows shorter than a vec that follow each other: whole vecs of them, whose biases repeat after `columns` vecs.
+  void finish_flat(T* part, i64 rows, i64 column, i64 columns) const {
+    constexpr i64 size = vec<T>::size;
+    T offsets[size * size];
+    for (i64 i = 0; i < columns * size; i++) offsets[i] = this->bias ? this->bias[column + i % columns] : T(0);
+    by_activation(this->activation, [&](auto kind) {
+      const T* offset = offsets;
+      each_vec<T>(0, rows * columns, [&](i64 i, auto lanes) {
+        vec<T> v = load(part + i, lanes);
+        if (this->bias) v = v + load(offset);
+        offset = offset + size < offsets + columns * size ? offset + size : offsets;
+        this->template finish<decltype(kind)::value>(part + i, v, lanes);
+      });
     });
   }
 };

@@ -207,6 +207,12 @@ __attribute__((noinline)) void multiply_part(T* c, i64 ldc, bool add, Part at, i
       shallow_product(c, ldc, add, at.rows, at.columns, a, at.row, b, at.column, begin, end);
       return finish(c, at.row, at.rows);
     }
+  static_assert(kThinRows * (kBlockK + kMostRows) <= kTileSize<T>, "narrow_product's scratch");
+  if constexpr (kNarrow<A, B>)
+    if (at.columns <= kThinRows && !has_sums(source)) {
+      narrow_product(c, ldc, add, at.rows, at.columns, a, at.row, b, at.column, begin, end, scratch);
+      return finish(c, at.row, at.rows);
+    }
   const i64 tiles = ceil_div(at.rows, i64(kTileRows)), panels = ceil_div(at.columns, kPanel<T>);
   for (i64 k = begin; k < end; k += kBlockK, add = true)
     multiply_block(c, ldc, add, KBlock<T>{at, tiles, panels, k, at_most(kBlockK, end - k), scratch}, end, source, b,

@@ -2,6 +2,9 @@
 // so packing it would cost more than multiplying. B is read once, where it lies: along its rows, or, where it lies
 // transposed, in squares that are turned in registers.
 //
+// Products of few columns, C = A B with B (k x columns) and columns <= kThinRows, are those of few rows, C^T = B^T A^T:
+// every element of A is used a few times only.
+//
 // And products of few terms, k <= kShallowTerms, as the weight gradient of a batch of one: writing C is what costs, so
 // it is written row by row, from A and B where they lie.
 //
@@ -123,14 +126,79 @@ CHAINRULE_INLINE void thin_columns(T* c, i64 ldc, bool add, i64 columns, const T
   }
 }
 
-// c = or += the product of A's rows and B's columns [column, column + columns) over k in [begin, end).
 template <class T, class B, int Rows = int(kThinRows)>
-CHAINRULE_INLINE void thin_product(T* c, i64 ldc, bool add, i64 rows, i64 columns, const T* a, i64 lda, const B& b,
-                                   i64 column, i64 begin, i64 end) {
+CHAINRULE_INLINE void thin_rows(T* c, i64 ldc, bool add, i64 rows, i64 columns, const T* a, i64 lda, const B& b,
+                                i64 column, i64 begin, i64 end) {
   if constexpr (Rows > 1)
-    if (rows < Rows) return thin_product<T, B, Rows - 1>(c, ldc, add, rows, columns, a, lda, b, column, begin, end);
+    if (rows < Rows) return thin_rows<T, B, Rows - 1>(c, ldc, add, rows, columns, a, lda, b, column, begin, end);
   for (i64 k = begin; k < end; k += kBlockK, add = true)
     thin_columns<Rows>(c, ldc, add, columns, a + k, lda, b, column, k, at_most(kBlockK, end - k));
+}
+
+// c = or += the product of A's rows and B's columns [column, column + columns) over k in [begin, end).
+template <class T, class B>
+__attribute__((noinline)) void thin_product(T* c, i64 ldc, bool add, i64 rows, i64 columns, const T* a, i64 lda,
+                                            const B& b, i64 column, i64 begin, i64 end) {
+  thin_rows(c, ldc, add, rows, columns, a, lda, b, column, begin, end);
+}
+
+template <class A, class B>
+constexpr bool kNarrow = false;
+template <class T>
+constexpr bool kNarrow<PlainRows<T>, PlainColumns<T>> = true;
+template <class T>
+constexpr bool kNarrow<PlainRows<T>, TransposedColumns<T>> = true;
+template <class T>
+constexpr bool kNarrow<TransposedRows<T>, PlainColumns<T>> = true;
+template <class T>
+constexpr bool kNarrow<TransposedRows<T>, TransposedColumns<T>> = true;
+
+// Rows [row, ...) and k [k, ...) of A as columns of A^T.
+template <class T>
+CHAINRULE_INLINE TransposedColumns<T> turned(const PlainRows<T>& a, i64 row, i64 k) {
+  return {a.data + row * a.ld + k, a.ld};
+}
+template <class T>
+CHAINRULE_INLINE PlainColumns<T> turned(const TransposedRows<T>& a, i64 row, i64 k) {
+  return {a.data + k * a.ld + row, a.ld, true};
+}
+// B^T's rows: where they lie, or copied, `*ld` apart. Of kBlockK terms at most.
+template <class T>
+CHAINRULE_INLINE const T* turned_rows(const TransposedColumns<T>& b, T*, i64 column, i64, i64 k, i64, i64* ld) {
+  *ld = b.ld;
+  return b.data + column * b.ld + k;
+}
+template <class T>
+CHAINRULE_INLINE const T* turned_rows(const PlainColumns<T>& b, T* to, i64 column, i64 columns, i64 k, i64 depth,
+                                      i64* ld) {
+  *ld = kBlockK;
+  if (b.ld == 1) return b.data + k;  // the only column
+  for (i64 i = 0; i < depth; i++)
+    for (i64 j = 0; j < columns; j++) to[j * kBlockK + i] = b.data[(k + i) * b.ld + column + j];
+  return to;
+}
+
+// c = or += the product of A's rows [row, row + rows) and few of B's columns over k in [begin, end). `spare`: room for
+// kThinRows * (kBlockK + rows) elements.
+template <class T, class A, class B>
+CHAINRULE_INLINE void narrow_product(T* c, i64 ldc, bool add, i64 rows, i64 columns, const A& a, i64 row, const B& b,
+                                     i64 column, i64 begin, i64 end, T* spare) {
+  T* const sums = spare + kThinRows * kBlockK;
+  for (i64 k = begin; k < end; k += kBlockK, add = true) {
+    const i64 depth = at_most(kBlockK, end - k);
+    i64 ld;
+    const T* const from = turned_rows(b, spare, column, columns, k, depth, &ld);
+    if (ldc == 1) {
+      thin_product(c, 0, add, columns, rows, from, ld, turned(a, row, k), 0, 0, depth);
+      continue;
+    }
+    thin_product(sums, rows, false, columns, rows, from, ld, turned(a, row, k), 0, 0, depth);
+    for (i64 j = 0; j < columns; j++)
+      for (i64 i = 0; i < rows; i++) {
+        T* const to = c + i * ldc + j;
+        *to = add ? *to + sums[j * rows + i] : sums[j * rows + i];
+      }
+  }
 }
 
 template <class T>

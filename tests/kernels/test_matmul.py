@@ -149,6 +149,11 @@ def test_the_order_of_a_sum_is_the_documented_one(rng: np.random.Generator, k: i
             _core.set_isa(isa)
             assert kernels.matmul(a[None], b[:, None])[0, 0] == expected
             assert kernels.linear(a, b[None])[0] == expected
+            rows = np.repeat(a[None], 40, 0)
+            for columns in (1, 3, 20):  # one; few; a tile's
+                other = np.repeat(b[:, None], columns, 1)
+                for made in (kernels.matmul(rows, other), kernels.linear(rows, other.T.copy())):
+                    assert (made == expected).all()
             dw = kernels.linear_backward(a[:, None], b[:, None], np.ones((1, 1), np.float32))[1]
             assert dw is not None
             assert dw[0, 0] == expected
