@@ -440,6 +440,46 @@ def test_gradients_that_are_added_in_place(uses: int) -> None:
     assert len(after) < len(before) / 2
 
 
+POOLS: dict[str, Callable[[cr.Tensor], cr.Tensor]] = {
+    "halves": lambda h: F.max_pool2d(F.relu(h), 2),
+    "overlapping": lambda h: F.max_pool2d(F.relu(h), 3, 2, 1),
+    "everywhere": lambda h: F.max_pool2d(F.relu(h), 3, 1),
+    "ceil": lambda h: F.max_pool2d(F.relu(h), 2, 5, ceil_mode=True),
+}
+POOLS_LEFT: dict[str, Callable[[cr.Tensor], cr.Tensor]] = {
+    "the maxima change": lambda h: F.max_pool2d(F.relu(h), 2).neg_(),
+    "y has another reader": lambda h: F.max_pool2d(y := F.relu(h), 2) + y[..., ::2, ::2] * 2,
+    "y is another's": lambda h: F.max_pool2d(F.relu(h) * 2, 2),
+    "the maxima are gone": lambda h: F.tanh(F.max_pool2d(F.relu(h), 2)).mean(1),
+    "the mean": lambda h: F.avg_pool2d(F.relu(h), 2),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("name", [*POOLS, *POOLS_LEFT])
+def test_relu_before_a_maximum(name: str, last: bool, dtype: Any) -> None:
+    """Its gradient masks the maxima, not all of what they were found in."""
+
+    def fn(x: cr.Tensor, w: cr.Tensor) -> cr.Tensor:
+        return (POOLS | POOLS_LEFT)[name](F.conv2d(x, w, padding=1))
+
+    x, w = normal(3, 2, 12, 12, dtype=dtype), normal(5, 2, 3, 3, dtype=dtype, seed=1)
+    x.numpy()[1, 0, 3:5, 4] = np.nan, -np.inf
+    x = x.to(memory_format=cr.channels_last) if last else x
+    run = with_gradients(fn)
+    check(run, x, w)
+    step = cr.compile(run)
+    step(x, w)
+    masked = [a for k, a, *_ in step.latest().lines() if "relu_backward" in k]
+    assert len(masked) == 1
+    sizes = {
+        "everywhere": (100, 144),
+        "ceil": (9,),
+    }  # the result may lie where the indices do, larger than those of 100
+    assert masked[0] in [f"n={3 * 5 * n}" for n in (sizes.get(name, (36,)) if name in POOLS else (144,))]
+
+
 def test_gradients_of_chains() -> None:
     def fn(a: cr.Tensor, b: cr.Tensor) -> Any:
         return F.silu(a * b) * F.gelu(a) + cr.sigmoid(b) / 3

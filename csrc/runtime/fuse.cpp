@@ -8,6 +8,7 @@ namespace chainrule {
 
 void fuse(Nodes& nodes, PassMemory& memory) {
   fuse_epilogues(nodes, memory);
+  fuse_pools(nodes, memory);
   fuse_accumulation(nodes, memory);
   fuse_chains(nodes, memory);
 }
@@ -39,6 +40,12 @@ bool touches(const Node& node, const Arena::Extent& memory) {
 bool writes(const Node& node, const Arena::Extent& memory) {
   return std::any_of(node.uses.begin(), node.uses.end(),
                      [&](const Node::Use& u) { return u.written && overlap(u.extent, memory); });
+}
+
+size_t writer_of(const Nodes& nodes, size_t j, const Arena::Extent& memory) {
+  for (size_t i = j; i-- > 0;)
+    if (!nodes[i]->absorbed && writes(*nodes[i], memory)) return i;
+  return j;
 }
 
 bool lives_on(const Nodes& nodes, size_t i, const Node* reader, const Arena::Extent& block, const PassMemory& memory) {

@@ -27,6 +27,10 @@ void fuse(Nodes& nodes, PassMemory& memory);
 // epilogue took longer than a pass of its own (768 x 512: 640 us, 600 apart).
 void fuse_epilogues(const Nodes& nodes, PassMemory& memory);
 
+// dz = relu'(y) dx behind dx = max_pool2d_backward(dy), of this y's maxima: the maxima's mask on dy instead, in a block
+// of its own. Overlapping windows too: they share the mask of the place that they share.
+void fuse_pools(Nodes& nodes, PassMemory& memory);
+
 // total += g behind the linear_backward that makes g, a weight's or bias's gradient, for this sum alone: the product
 // adds to the total.
 void fuse_accumulation(const Nodes& nodes, PassMemory& memory);

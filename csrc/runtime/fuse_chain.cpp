@@ -87,7 +87,7 @@ class Chains {
       chains_[j] = {op};
       // The newest first: then it no longer stands between the older ones and this one.
       std::vector<std::pair<size_t, int>> makers;
-      for (int o = 1; o < op.operands; o++) makers.emplace_back(writer_of(op.operand[o], j), o);
+      for (int o = 1; o < op.operands; o++) makers.emplace_back(writer_of(nodes_, j, op.operand[o].extent), o);
       std::sort(makers.rbegin(), makers.rend());
       for (const auto& [i, o] : makers)
         if (i < j && !nodes_[i]->absorbed) join(i, j, op.operand[o]);
@@ -97,13 +97,6 @@ class Chains {
   }
 
  private:
-  // The last node before j that writes to this operand's block; j where there is none.
-  size_t writer_of(const FlatOperand& x, size_t j) const {
-    for (size_t i = j; i-- > 0;)
-      if (!nodes_[i]->absorbed && writes(*nodes_[i], x.extent)) return i;
-    return j;
-  }
-
   // The chain at i goes to j, which reads x of it, where nothing in between minds.
   void join(size_t i, size_t j, const FlatOperand& x) {
     const std::vector<FlatOp>& before = chains_[i];

@@ -64,6 +64,8 @@ bool any_between(const Nodes& nodes, size_t first, size_t last, F&& does) {
     if (!nodes[k]->absorbed && does(*nodes[k])) return true;
   return false;
 }
+// The last node before j that writes to this memory; j where there is none.
+size_t writer_of(const Nodes& nodes, size_t j, const Arena::Extent& memory);
 // Whether something reads this block after node i, `reader` aside: a later node, or the step's caller.
 bool lives_on(const Nodes& nodes, size_t i, const Node* reader, const Arena::Extent& block, const PassMemory& memory);
 
