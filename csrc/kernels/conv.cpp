@@ -21,13 +21,14 @@ void conv2d_depthwise(Team& team, const ConvArrays<T>& a, const Conv2d& conv, co
   const View view = view_of(conv.window);
   if (!planar(conv)) return depthwise_pixels(team, a, s, {conv.window, false}, scratch);
   const RowEpilogue<T> epilogue{a.epilogue};
+  const PlaneParts parts(view);
   T* const storage = scratch + team.rank() * part_room<T>(view);
   const i64 grain = ceil_div(kFlatGrain * 8, at_least(i64(1), s.size * s.out * s.taps));
   parallel_for(team, s.products, grain, [&](i64 begin, i64 end) {
     for (i64 i = begin; i < end; i++) {
       T* const planes = a.y + s.y_at(i);
       const i64 group = i % s.groups;
-      each_part(a.x + s.x_at(i), view, storage, [&](i64 row, const Band& band, const i32* offset) {
+      parts.each(a.x + s.x_at(i), storage, [&](i64 row, const Band& band, const i32* offset) {
         for (i64 o = 0; o < s.out; o++)
           depthwise_sums(planes + o * s.size + row * view.columns, view.columns, storage, offset, a.w.at(group, o),
                          band);

@@ -136,11 +136,12 @@ template <class T>
 void input_depthwise(Team& team, const ConvArrays<T>& a, const Conv2d& conv, const Sizes& s, T* scratch) {
   if (!planar(conv)) return depthwise_pixels(team, a, s.turned(), {conv.window, true}, scratch);
   const View view = unstrided_view(conv.window);
+  const PlaneParts parts(view);
   T* const storage = scratch + team.rank() * part_room<T>(view);
   const i64 grain = ceil_div(kFlatGrain * 8, at_least(i64(1), s.image * s.in * s.taps));
   parallel_for(team, s.products, grain, [&](i64 begin, i64 end) {
     for (i64 i = begin; i < end; i++)
-      each_part(a.x + s.y_at(i), view, storage, [&](i64 row, const Band& band, const i32* offset) {
+      parts.each(a.x + s.y_at(i), storage, [&](i64 row, const Band& band, const i32* offset) {
         for (i64 c = 0; c < s.in; c++)
           depthwise_sums(a.y + s.x_at(i) + c * s.image + row * view.columns, view.columns, storage, offset,
                          a.w.at(i % s.groups, c), band);

@@ -81,9 +81,11 @@ CHAINRULE_INLINE void copy_row(T* to, const T* plane, const View& v, const RunRo
 template <class T>
 CHAINRULE_INLINE mask<T> lanes_between(i64 begin, i64 end) {
   using I = typename int_of<T>::type;
-  I lanes[vec<T>::size];
-  for (i64 i = 0; i < vec<T>::size; i++) lanes[i] = i >= begin && i < end ? I(-1) : I(0);
-  return load(lanes);
+  static constexpr I kLanes[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  constexpr i64 size = vec<T>::size;
+  static_assert(size <= 16, "the lanes' numbers");
+  const vec<I> lane = load(kLanes);
+  return (lane > I(at_most(begin, size) - 1)) & (lane < I(at_most(end, size)));
 }
 
 // Rows that have whole vecs around them inside the plane are read without partial loads, their borders masked away.
@@ -150,16 +152,15 @@ CHAINRULE_INLINE void copy_run(T* to, const T* plane, i64 planes, const Band& b,
     copy_rows<T, 0>(to, plane, planes, v, rows);
 }
 
-// Copies what the terms [begin, begin + depth) of k = (channel, ty, tx) read, and says where each finds it. A window of
-// more taps than a block has is copied tap by tap: a block sees part of its runs only.
+// Copies what the terms [begin, begin + depth) of k = (channel, ty, tx) read. A window of more taps than a block has is
+// copied tap by tap: a block sees part of its runs only.
 template <class T>
-CHAINRULE_INLINE void copy_block(T* to, i32* offset, const T* image, i64 begin, i64 depth, const Band& b) {
+CHAINRULE_INLINE void copy_terms(T* to, const T* image, i64 begin, i64 depth, const Band& b) {
   const View& v = b.view;
   const i64 taps = v.taps(), size = v.h * v.w, first = begin / taps;
   if (taps > kBlockK) {
     for (i64 k = 0; k < depth; k++) {
       const i64 t = (begin + k) % taps;
-      offset[k] = i32(k * b.plane);
       copy_run(to + k * b.plane, image + (begin + k) / taps * size, 1, b, t / v.kw, t % v.kw);
     }
     return;
@@ -168,6 +169,16 @@ CHAINRULE_INLINE void copy_block(T* to, i32* offset, const T* image, i64 begin, 
   for (i64 rx = 0; rx < b.x.runs; rx++)
     for (i64 ry = 0; ry < b.y.runs; ry++)
       copy_run(to + (rx * b.y.runs + ry) * run, image + first * size, channels, b, ry, rx);
+}
+
+// Where each of these terms finds what it reads in the copy. Takes some 50 ns for 9 taps: once for planes of one shape.
+CHAINRULE_INLINE void find_terms(i32* offset, i64 begin, i64 depth, const Band& b) {
+  const View& v = b.view;
+  const i64 taps = v.taps(), first = begin / taps, run = (ceil_div(begin + depth, taps) - first) * b.plane;
+  if (taps > kBlockK) {
+    for (i64 k = 0; k < depth; k++) offset[k] = i32(k * b.plane);
+    return;
+  }
   i64 k = first * taps - begin;  // of the first channel's first tap
   for (i64 ty = 0; ty < v.kh; ty++)
     for (i64 tx = 0; tx < v.kw; tx++, k++) {
@@ -175,6 +186,11 @@ CHAINRULE_INLINE void copy_block(T* to, i32* offset, const T* image, i64 begin, 
       for (i64 i = k; i < depth; i += taps, at += b.plane)
         if (i >= 0) offset[i] = i32(at);
     }
+}
+template <class T>
+CHAINRULE_INLINE void copy_block(T* to, i32* offset, const T* image, i64 begin, i64 depth, const Band& b) {
+  copy_terms(to, image, begin, depth, b);
+  find_terms(offset, begin, depth, b);
 }
 
 // Elements of storage that copy_block writes, whatever the block.

@@ -44,6 +44,7 @@ void depthwise_weights(Team& team, T* partials, const T* dy, const T* x, const C
                        T* scratch) {
   constexpr i64 size = vec<T>::size;
   const View view = view_of(conv.window);
+  const PlaneParts plane_parts(view);
   const DepthwiseRoom<T> room(conv, s);
   T* const storage = scratch;
   T* const totals = storage + room.part;
@@ -63,7 +64,7 @@ void depthwise_weights(Team& team, T* partials, const T* dy, const T* x, const C
           planes = x_planes, outputs = dy_planes;
         }
         for (i64 g = 0; g < groups; g++)
-          each_part(planes + g * s.image, view, storage, [&](i64 row, const Band& band, const i32* offset) {
+          plane_parts.each(planes + g * s.image, storage, [&](i64 row, const Band& band, const i32* offset) {
             for (i64 o = g * s.out; o < (g + 1) * s.out; o++)
               depthwise_weight(totals + o * s.taps * size, outputs + o * s.size + row * view.columns, storage, offset,
                                band);
@@ -159,7 +160,8 @@ void block_weights(T* dw, const T* dy, const T* x, const Conv2d& conv, const Siz
   x += first * s.x.image, dy += first * s.y.image + at * s.y.pixel;
   if (planar(conv)) {
     const Band band = band_of(v);
-    for (i64 n = 0; n < images; n++) copy_block(storage + n * copy, offset, x + n * s.x.image, term, terms, band);
+    for (i64 n = 0; n < images; n++) copy_terms(storage + n * copy, x + n * s.x.image, term, terms, band);
+    find_terms(offset, term, terms, band);
   } else {
     T* const planes = storage + cut.storage;
     T* const outputs = planes + cut.x_planes;
@@ -168,9 +170,10 @@ void block_weights(T* dw, const T* dy, const T* x, const Conv2d& conv, const Siz
     x += channel + seen.begin * row_size;
     v.h = seen.end - seen.begin, v.off_y -= seen.begin;
     const Band band = band_of(v);
+    find_terms(offset, term - channel * s.taps, terms, band);
     for (i64 n = 0; n < images; n++) {
       run_from_lanes(planes, x + n * s.x.image, s.x.pixel, {0, v.h * v.w, 1}, channels, v.h * v.w);
-      copy_block(storage + n * copy, offset, planes, term - channel * s.taps, terms, band);
+      copy_terms(storage + n * copy, planes, term - channel * s.taps, terms, band);
       run_from_lanes(outputs + n * s.out * positions, dy + n * s.y.image, s.y.pixel, {0, positions, 1}, s.out,
                      positions);
     }

@@ -34,20 +34,39 @@ CHAINRULE_INLINE i64 part_room(const View& v) {
   return round_up(b.plane * b.y.runs * b.x.runs, vec<T>::size) + 4 * vec<T>::size;  // loads reach past the last row
 }
 
-// f(row, band, offset) for each part of a plane, copied to storage.
-template <class T, class F>
-CHAINRULE_INLINE void each_part(const T* plane, const View& v, T* storage, F&& f) {
-  const i64 rows = rows_of_part(v);
-  for (i64 row = 0; row < v.rows; row += rows) {
-    View part = v;
-    part.rows = at_most(rows, v.rows - row);
-    part.off_y += row * v.step_y;
-    const Band band = plane_band(part);
-    i32 offset[kBlockK];
-    copy_block(storage, offset, plane, 0, v.taps(), band);
-    f(row, band, offset);
+// The parts of planes that have this view. All but the last one of a plane are alike.
+class PlaneParts {
+ public:
+  CHAINRULE_INLINE explicit PlaneParts(const View& v)
+      : view_(v), rows_(at_most(v.rows, rows_of_part(v))), whole_(v, rows_), last_(v, rest()) {}
+
+  // f(row, band, offset) for each part of a plane, copied to storage.
+  template <class T, class F>
+  CHAINRULE_INLINE void each(const T* plane, T* storage, F&& f) const {
+    for (i64 row = 0; row < view_.rows; row += rows_) {
+      const Part& part = view_.rows - row < rows_ ? last_ : whole_;
+      Band band = part.band;
+      band.view.off_y += row * view_.step_y;
+      copy_terms(storage, plane, 0, view_.taps(), band);
+      f(row, band, part.offset);
+    }
   }
-}
+
+ private:
+  struct Part {
+    Band band;
+    i32 offset[kBlockK];
+    CHAINRULE_INLINE Part(View v, i64 rows) {
+      v.rows = rows;
+      band = plane_band(v);
+      if (rows > 0) find_terms(offset, 0, v.taps(), band);
+    }
+  };
+  CHAINRULE_INLINE i64 rest() const { return rows_ > 0 ? view_.rows % rows_ : 0; }
+  View view_;
+  i64 rows_;
+  Part whole_, last_;
+};
 
 // Windows of a fixed size, one apart in rows: tap row ty of position row v lies in row v + ty (or, with a negative
 // delta, v - ty) of the copy. 0 for any other window.
