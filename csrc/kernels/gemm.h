@@ -208,11 +208,15 @@ __attribute__((noinline)) void multiply_part(T* c, i64 ldc, bool add, Part at, i
       return finish(c, at.row, at.rows);
     }
   static_assert(kThinRows * (kBlockK + kMostRows) <= kTileSize<T>, "narrow_product's scratch");
-  if constexpr (kNarrow<A, B>)
-    if (at.columns <= kThinRows && !has_sums(source)) {
-      narrow_product(c, ldc, add, at.rows, at.columns, a, at.row, b, at.column, begin, end, scratch);
-      return finish(c, at.row, at.rows);
+  // All columns, where they are few, or those that are left beyond whole vecs. Sums ride with whole ones.
+  if constexpr (kNarrow<A, B>) {
+    const i64 few = at.columns % vec<T>::size, whole = at.columns - few;
+    if (few > 0 && few <= kNarrowColumns<T> && at.rows >= kSquare<T> && !(whole == 0 && has_sums(source))) {
+      narrow_product(c + whole, ldc, add, at.rows, few, a, at.row, b, at.column + whole, begin, end, scratch);
+      if (whole == 0) return finish(c, at.row, at.rows);
+      at.columns = whole;
     }
+  }
   const i64 tiles = ceil_div(at.rows, i64(kTileRows)), panels = ceil_div(at.columns, kPanel<T>);
   for (i64 k = begin; k < end; k += kBlockK, add = true)
     multiply_block(c, ldc, add, KBlock<T>{at, tiles, panels, k, at_most(kBlockK, end - k), scratch}, end, source, b,

@@ -2,8 +2,8 @@
 // so packing it would cost more than multiplying. B is read once, where it lies: along its rows, or, where it lies
 // transposed, in squares that are turned in registers.
 //
-// Products of few columns, C = A B with B (k x columns) and columns <= kThinRows, are those of few rows, C^T = B^T A^T:
-// every element of A is used a few times only.
+// Products of few columns, C = A B with B (k x columns) and columns <= kNarrowColumns, are those of few rows,
+// C^T = B^T A^T: every element of A is used a few times only. A tile would be mostly padding.
 //
 // And products of few terms, k <= kShallowTerms, as the weight gradient of a batch of one: writing C is what costs, so
 // it is written row by row, from A and B where they lie.
@@ -142,6 +142,10 @@ __attribute__((noinline)) void thin_product(T* c, i64 ldc, bool add, i64 rows, i
   thin_rows(c, ldc, add, rows, columns, a, lda, b, column, begin, end);
 }
 
+// Beyond, a vec of columns takes no longer.
+template <class T>
+constexpr i64 kNarrowColumns = 24 / sizeof(T);
+
 template <class A, class B>
 constexpr bool kNarrow = false;
 template <class T>
@@ -184,21 +188,22 @@ template <class T, class A, class B>
 CHAINRULE_INLINE void narrow_product(T* c, i64 ldc, bool add, i64 rows, i64 columns, const A& a, i64 row, const B& b,
                                      i64 column, i64 begin, i64 end, T* spare) {
   T* const sums = spare + kThinRows * kBlockK;
-  for (i64 k = begin; k < end; k += kBlockK, add = true) {
-    const i64 depth = at_most(kBlockK, end - k);
-    i64 ld;
-    const T* const from = turned_rows(b, spare, column, columns, k, depth, &ld);
-    if (ldc == 1) {
-      thin_product(c, 0, add, columns, rows, from, ld, turned(a, row, k), 0, 0, depth);
-      continue;
-    }
-    thin_product(sums, rows, false, columns, rows, from, ld, turned(a, row, k), 0, 0, depth);
-    for (i64 j = 0; j < columns; j++)
-      for (i64 i = 0; i < rows; i++) {
-        T* const to = c + i * ldc + j;
-        *to = add ? *to + sums[j * rows + i] : sums[j * rows + i];
+  for (i64 k = begin; k < end; k += kBlockK, add = true)
+    for (i64 j = 0; j < columns; j += kThinRows) {
+      const i64 depth = at_most(kBlockK, end - k), some = at_most(kThinRows, columns - j);
+      i64 ld;
+      const T* const from = turned_rows(b, spare, column + j, some, k, depth, &ld);
+      if (ldc == 1) {
+        thin_product(c, 0, add, some, rows, from, ld, turned(a, row, k), 0, 0, depth);
+        continue;
       }
-  }
+      thin_product(sums, rows, false, some, rows, from, ld, turned(a, row, k), 0, 0, depth);
+      for (i64 r = 0; r < some; r++)
+        for (i64 i = 0; i < rows; i++) {
+          T* const to = c + i * ldc + j + r;
+          *to = add ? *to + sums[r * rows + i] : sums[r * rows + i];
+        }
+    }
 }
 
 template <class T>
