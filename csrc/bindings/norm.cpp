@@ -1,3 +1,4 @@
+#include "bindings/activation.h"
 #include "bindings/images.h"
 #include "bindings/launch.h"
 #include "bindings/losses.h"
@@ -115,7 +116,7 @@ py::array empty_batch(const char* op, const Images<T>& like) {
 }
 
 py::tuple batch_norm(py::handle x, py::handle weight, py::handle bias, py::handle running_mean, py::handle running_var,
-                     bool training, double momentum, double eps) {
+                     bool training, double momentum, double eps, py::handle residual, const std::string& activation) {
   constexpr const char* op = "batch_norm";
   return by_dtype(op, "x", x, [&](auto zero) {
     using T = decltype(zero);
@@ -123,6 +124,9 @@ py::tuple batch_norm(py::handle x, py::handle weight, py::handle bias, py::handl
     const Channels f(op, "x", x, in.shape(), in.format);
     const auto w = optional_input<T>(op, "weight", weight, Shape{f.channels}),
                b = optional_input<T>(op, "bias", bias, Shape{f.channels});
+    Input<T> r{};
+    if (!residual.is_none()) r = batch_like<T>(op, "residual", residual, in);
+    const Activation act = activation_named(op, activation);
     want_eps(op, eps);
     const i64 m = f.batch * f.space;
     if (training && f.channels && m < 2) refuse(op, "x", describe(x), "more than one value per channel when training");
@@ -144,13 +148,14 @@ py::tuple batch_norm(py::handle x, py::handle weight, py::handle bias, py::handl
     const Scratch<T> partials(kernels<T>().batch_norm_partials(f.batch, f.channels, f.space));
     launch_with(OnInterrupt::finish, Work(bytes(3.0 * sizeof(T) * double(in.size))), kernels<T>().batch_norm,
                 data<T>(y), data<T>(mean), data<T>(rstd), mean_in.second, var_in.second, in.data, pointer(w),
-                pointer(b), f.batch, f.channels, f.space, training, T(momentum), T(eps), static_cast<T*>(partials));
+                pointer(b), r.data, f.batch, f.channels, f.space, training, T(momentum), T(eps), act,
+                static_cast<T*>(partials));
     return py::make_tuple(y, mean, rstd);
   });
 }
 
 py::tuple batch_norm_backward(py::handle dy, py::handle x, py::handle mean, py::handle rstd, py::handle weight,
-                              bool training, py::handle needs) {
+                              bool training, py::handle needs, py::handle bias, const std::string& activation) {
   constexpr const char* op = "batch_norm_backward";
   return by_dtype(op, "dy", dy, [&](auto zero) {
     using T = decltype(zero);
@@ -161,15 +166,19 @@ py::tuple batch_norm_backward(py::handle dy, py::handle x, py::handle mean, py::
     const auto g = batch_like<T>(op, "dy", dy, in);
     const Channels f(op, "dy", dy, shape, in.format);
     const auto m = input<T>(op, "mean", mean, Shape{f.channels}), r = input<T>(op, "rstd", rstd, Shape{f.channels});
-    const auto w = optional_input<T>(op, "weight", weight, Shape{f.channels});
+    const auto w = optional_input<T>(op, "weight", weight, Shape{f.channels}),
+               b = optional_input<T>(op, "bias", bias, Shape{f.channels});
     const Needs need(op, needs);
+    const Activation act = activation_named(op, activation);
+    if (act != Activation::none && act != Activation::relu)
+      refuse(op, "activation", "'" + activation + "'", "'none' or 'relu'");
     py::object dx = need.dx ? py::object(empty_batch<T>(op, in)) : py::object(py::none()),
                dweight = wanted<T>(op, need.dweight, Shape{f.channels}),
                dbias = wanted<T>(op, need.dbias, Shape{f.channels});
     const Scratch<T> partials(kernels<T>().batch_norm_backward_partials(f.batch, f.channels, f.space));
     launch(Work(bytes(5.0 * sizeof(T) * double(g.size))), kernels<T>().batch_norm_backward, data_of<T>(dx),
-           data_of<T>(dweight), data_of<T>(dbias), g.data, in.data, m.data, r.data, pointer(w), f.batch, f.channels,
-           f.space, training, static_cast<T*>(partials));
+           data_of<T>(dweight), data_of<T>(dbias), g.data, in.data, m.data, r.data, pointer(w), pointer(b), f.batch,
+           f.channels, f.space, training, act, static_cast<T*>(partials));
     return py::make_tuple(dx, dweight, dbias);
   });
 }
@@ -194,9 +203,10 @@ BINDINGS(norm) {
   m.def("layer_norm_backward", layer_norm_backward, py::arg("dy"), py::arg("x"), py::arg("mean"), py::arg("rstd"),
         weight, py::arg("axes") = 1, needs);
   m.def("batch_norm", batch_norm, py::arg("x"), weight, bias, py::arg("running_mean") = py::none(),
-        py::arg("running_var") = py::none(), py::arg("training") = true, py::arg("momentum") = 0.1, eps);
+        py::arg("running_var") = py::none(), py::arg("training") = true, py::arg("momentum") = 0.1, eps,
+        py::arg("residual") = py::none(), py::arg("activation") = "none");
   m.def("batch_norm_backward", batch_norm_backward, py::arg("dy"), py::arg("x"), py::arg("mean"), py::arg("rstd"),
-        weight, py::arg("training") = true, needs);
+        weight, py::arg("training") = true, needs, bias, py::arg("activation") = "none");
 }
 
 }  // namespace chainrule

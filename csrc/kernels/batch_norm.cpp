@@ -1,24 +1,40 @@
 // Batch norm of x (batch, channels, space): each channel is normalised over the m = batch * space others. mean and rstd
 // = 1 / sqrt(var + eps) are saved; h = (x - mean) rstd; weight and bias may be null (1 and 0).
-//   y = h weight + bias
+//   y = f(z + residual), z = h weight + bias; residual may be null
 //   training: mean and var are the batch's, and the running ones move towards mean and v = var m / (m - 1):
 //             running_mean = (1 - momentum) running_mean + momentum mean, running_var likewise with v
-//             dx = weight rstd (dy - Σ dy / m - h Σ dy h / m)
+//             dx = weight rstd (dz - Σ dz / m - h Σ dz h / m)
 //   else:     mean and var are the running ones
-//             dx = weight rstd dy
-//   dweight = Σ dy h;   dbias = Σ dy
-// dx, dweight, dbias may be null where they aren't wanted. With space = 1, x is a matrix: of samples, or of the pixels
-// of channels_last images.
+//             dx = weight rstd dz
+//   dweight = Σ dz h;   dbias = Σ dz
+//   dz = dy f'(z), f none or relu and without a residual: z is made again, from x by the forward pass's operations
+// residual lies as x does, dy too; y may be the memory of x or of the residual, dx that of dy. dx, dweight, dbias may
+// be null where they aren't wanted. With space = 1, x is a matrix: of samples, or of the pixels of channels_last
+// images.
+#include "activation.h"
 #include "kernels.h"
 #include "rows.h"
 
 namespace chainrule::CHAINRULE_ISA {
+
+template <class T>
+void leaky_relu(Team&, T* y, const T* x, i64 n, T slope);
+#define ACTIVATION(name) \
+  template <class T>     \
+  void name(Team&, T* y, const T* x, i64 n);
+ACTIVATION(gelu)
+ACTIVATION(gelu_tanh)
+ACTIVATION(silu)
+ACTIVATION(sigmoid)
+ACTIVATION(tanh)
+#undef ACTIVATION
+
 namespace {
 
 constexpr i64 kTaskElements = 8192;
 // Of a matrix: rows whose moments are taken in two passes, the second from the L1; rows of a task, whose result is one
-// of the partial ones; rows whose gradients are summed before they join the sums.
-constexpr i64 kBlockRows = 128, kTaskRows = 1024, kSumRows = 16;
+// of the partial ones; rows whose gradients are summed before they join the sums; elements of each_block().
+constexpr i64 kBlockRows = 128, kTaskRows = 1024, kSumRows = 16, kBlockElements = 2048;
 template <class T>
 constexpr i64 kStrip = 4 * vec<T>::size;  // columns of a task
 
@@ -102,14 +118,64 @@ struct Statistics {
   }
 };
 
-// body(first element, channel) for each plane, or body(first element, 0) for each row of a matrix.
+// body(first element, channel) for each plane.
 template <class F>
-CHAINRULE_INLINE void each_line(Team& team, i64 batch, i64 channels, i64 space, F&& body) {
-  const i64 lines = space > 1 ? batch * channels : batch, n = space > 1 ? space : channels;
-  parallel_for(team, lines, per_task(n), [&](i64 begin, i64 end) {
-    for (i64 i = begin; i < end; i++) body(i * n, space > 1 ? i % channels : 0);
+CHAINRULE_INLINE void each_plane(Team& team, i64 batch, i64 channels, i64 space, F&& body) {
+  parallel_for(team, batch * channels, per_task(space), [&](i64 begin, i64 end) {
+    for (i64 i = begin; i < end; i++) body(i * space, i % channels);
   });
 }
+// body(first element, rows) for each block of a matrix: few rows, so that they are read as one stream, but more than
+// one, so that what belongs to a column is loaded once for them.
+template <class F>
+CHAINRULE_INLINE void each_block(Team& team, i64 rows, i64 columns, F&& body) {
+  const i64 most = at_least<i64>(1, kBlockElements / at_least<i64>(1, columns));
+  parallel_for(team, ceil_div(rows, most), per_task(most * columns), [&](i64 begin, i64 end) {
+    for (i64 r = begin * most; r < at_most(rows, end * most); r += most) body(r * columns, at_most(most, rows - r));
+  });
+}
+
+// y = f(y), of n elements, by the kernels of activation.cpp.
+template <class T>
+void activate_line(Team team, T* y, i64 n, Activation activation) {
+  switch (activation) {
+    case Activation::none:
+    case Activation::relu:
+      return;  // done
+    case Activation::leaky_relu:
+      return leaky_relu<T>(team, y, y, n, T(0.01));
+    case Activation::gelu:
+      return gelu<T>(team, y, y, n);
+    case Activation::gelu_tanh:
+      return gelu_tanh<T>(team, y, y, n);
+    case Activation::silu:
+      return silu<T>(team, y, y, n);
+    case Activation::sigmoid:
+      return sigmoid<T>(team, y, y, n);
+    case Activation::tanh:
+      return tanh<T>(team, y, y, n);
+  }
+}
+
+// What becomes of the elements of z.
+template <class T>
+struct Finish {
+  T* y;
+  const T* residual;
+  Activation activation;
+  // max(floor, z) is relu, or z as it is: the same loop for both.
+  vec<T> floor = activation == Activation::relu ? T(0) : -T(__builtin_inf());
+  template <class L>
+  CHAINRULE_INLINE void operator()(i64 i, L lanes, vec<T> z) const {
+    if (residual) z = z + load(residual + i, lanes);
+    store(y + i, max(floor, z), lanes);
+  }
+  // Once n of them are stored: the other activations, from the L1.
+  CHAINRULE_INLINE void end(const Team& team, i64 at, i64 n) const {
+    if (activation != Activation::none && activation != Activation::relu)
+      activate_line(team.solo(), y + at, n, activation);
+  }
+};
 
 }  // namespace
 
@@ -121,7 +187,8 @@ i64 batch_norm_partials(i64 batch, i64 channels, i64 space) {
 
 template <class T>
 void batch_norm(Team& team, T* y, T* mean, T* rstd, T* running_mean, T* running_var, const T* x, const T* weight,
-                const T* bias, i64 batch, i64 channels, i64 space, bool training, T momentum, T eps, T* partials) {
+                const T* bias, const T* residual, i64 batch, i64 channels, i64 space, bool training, T momentum, T eps,
+                Activation activation, T* partials) {
   const i64 parts = ceil_div(batch, kTaskRows);
   const bool matrix = space == 1;
   T* const scales = partials + 2 * parts * channels;
@@ -158,38 +225,54 @@ void batch_norm(Team& team, T* y, T* mean, T* rstd, T* running_mean, T* running_
     });
   });
   team.barrier();
-  each_line(team, batch, channels, space, [&](i64 at, i64 c) {
-    if (!matrix) {
+  const Finish<T> finish = {y, residual, activation};
+  if (!matrix)
+    each_plane(team, batch, channels, space, [=, &team](i64 at, i64 c) {
       const T m = mean[c], scale = weight ? rstd[c] * weight[c] : rstd[c], shift = bias ? bias[c] : T(0);
-      each_vec<T>(at, at + space, [&](i64 i, auto lanes) {
-        store(y + i, fma(load(x + i, lanes) - m, vec<T>(scale), vec<T>(shift)), lanes);
+      each_vec<T>(at, at + space, [=](i64 i, auto lanes) {
+        finish(i, lanes, fma(load(x + i, lanes) - m, vec<T>(scale), vec<T>(shift)));
       });
-      return;
-    }
-    each_vec<T>(0, channels, [&](i64 j, auto lanes) {
-      const vec<T> d = load(x + at + j, lanes) - load(mean + j, lanes);
-      store(y + at + j, fma(d, load(scales + j, lanes), or_value(bias, j, lanes, T(0))), lanes);
+      finish.end(team, at, space);
     });
-  });
+  else
+    each_block(team, batch, channels, [=, &team](i64 at, i64 rows) {
+      each_vec<T>(0, channels, [=](i64 j, auto lanes) {
+        const vec<T> mu = load(mean + j, lanes), scale = load(scales + j, lanes),
+                     shift = or_value(bias, j, lanes, T(0));
+        for (i64 i = at + j; i < at + rows * channels; i += channels)
+          finish(i, lanes, fma(load(x + i, lanes) - mu, scale, shift));
+      });
+      finish.end(team, at, rows * channels);
+    });
 }
 
 namespace {
 
-// Σ dy and Σ dy (x - mean) of each part of a matrix.
+// The gradient of z, from that of y = relu(z) or, without relu, y = z; d = x - mean, and z = fma(d, scale, shift) as in
+// the forward pass.
 template <class T>
-CHAINRULE_INLINE void matrix_sums(Team& team, T* partials, const T* dy, const T* x, const T* mean, i64 rows,
-                                  i64 columns) {
+CHAINRULE_INLINE vec<T> through(bool relu, vec<T> dy, vec<T> d, vec<T> scale, vec<T> shift) {
+  return relu ? activate_backward<Activation::relu>(dy, fma(d, scale, shift)) : dy;
+}
+
+// Σ dz and Σ dz (x - mean) of each part of a matrix.
+template <class T>
+CHAINRULE_INLINE void matrix_sums(Team& team, bool relu, T* partials, const T* dy, const T* x, const T* mean,
+                                  const T* rstd, const T* weight, const T* bias, i64 rows, i64 columns) {
   each_part<T>(team, rows, columns, [&](i64 part, i64 row, i64 end, i64 column, i64 columns_end) {
     T* const sums = partials + part * 2 * columns;
     each_vec<T>(column, columns_end, [&](i64 c, auto lanes) {
       const vec<T> zero(T(0)), mu = load(mean + c, lanes);
+      const vec<T> scale = load(rstd + c, lanes) * or_value(weight, c, lanes, T(1)),
+                   shift = or_value(bias, c, lanes, T(0));
       vec<T> g = zero, gh = zero;
       for (i64 r = row; r < end; r += kSumRows) {
         vec<T> some = zero, some_h = zero;
         for (i64 k = r; k < at_most(end, r + kSumRows); k++) {
-          const vec<T> v = load(dy + k * columns + c, lanes);
+          const vec<T> d = load(x + k * columns + c, lanes) - mu;
+          const vec<T> v = through(relu, load(dy + k * columns + c, lanes), d, scale, shift);
           some = some + v;
-          some_h = fma(v, load(x + k * columns + c, lanes) - mu, some_h);
+          some_h = fma(v, d, some_h);
         }
         g = g + some;
         gh = gh + some_h;
@@ -201,14 +284,17 @@ CHAINRULE_INLINE void matrix_sums(Team& team, T* partials, const T* dy, const T*
 }
 
 template <class T>
-CHAINRULE_INLINE void plane_sums(T* sum_g, T* sum_gh, const T* dy, const T* x, T mean, i64 batch, i64 channels,
-                                 i64 space) {
+CHAINRULE_INLINE void plane_sums(bool relu, T* sum_g, T* sum_gh, const T* dy, const T* x, T mean, T scale, T shift,
+                                 i64 batch, i64 channels, i64 space) {
   T g = 0, gh = 0;
   for (i64 b = 0; b < batch; b++) {
     const T *const v = dy + b * channels * space, *const u = x + b * channels * space;
-    g += reduce_long_row<Add<T>, T>(space, [=](i64 i, auto lanes) { return load(v + i, lanes); });
-    gh += reduce_long_row<Add<T>, T>(
-        space, [=](i64 i, auto lanes) { return load(v + i, lanes) * (load(u + i, lanes) - mean); });
+    const auto dz = [=](i64 i, auto lanes) {
+      return through(relu, load(v + i, lanes), load(u + i, lanes) - mean, vec<T>(scale), vec<T>(shift));
+    };
+    g += reduce_long_row<Add<T>, T>(space, dz);
+    gh += reduce_long_row<Add<T>, T>(space,
+                                     [=](i64 i, auto lanes) { return dz(i, lanes) * (load(u + i, lanes) - mean); });
   }
   *sum_g = g;
   *sum_gh = gh;
@@ -223,15 +309,16 @@ i64 batch_norm_backward_partials(i64 batch, i64 channels, i64 space) {
 
 template <class T>
 void batch_norm_backward(Team& team, T* dx, T* dweight, T* dbias, const T* dy, const T* x, const T* mean, const T* rstd,
-                         const T* weight, i64 batch, i64 channels, i64 space, bool training, T* partials) {
-  const bool matrix = space == 1;
+                         const T* weight, const T* bias, i64 batch, i64 channels, i64 space, bool training,
+                         Activation activation, T* partials) {
+  const bool matrix = space == 1, relu = activation == Activation::relu;
   const i64 parts = matrix ? ceil_div(batch, kTaskRows) : 0;
-  T *const sum_g = partials, *const sum_gh = partials + channels;  // of planes: Σ dy and Σ dy h
-  T* const scales = partials + 2 * parts * channels;  // of a matrix: dx = scale (dy - shift - (x - mean) slope)
+  T *const sum_g = partials, *const sum_gh = partials + channels;  // of planes: Σ dz and Σ dz h
+  T* const scales = partials + 2 * parts * channels;  // of a matrix: dx = scale (dz - shift - (x - mean) slope)
   T *const shifts = scales + channels, *const slopes = shifts + channels;
   const T m = T(batch * space);
   if (matrix) {
-    matrix_sums(team, partials, dy, x, mean, batch, channels);
+    matrix_sums(team, relu, partials, dy, x, mean, rstd, weight, bias, batch, channels);
     team.barrier();
   }
   if (matrix)
@@ -255,7 +342,9 @@ void batch_norm_backward(Team& team, T* dx, T* dweight, T* dbias, const T* dy, c
   else
     parallel_for(team, channels, per_task(batch * space), [&](i64 begin, i64 end) {
       for (i64 c = begin; c < end; c++) {
-        plane_sums(sum_g + c, sum_gh + c, dy + c * space, x + c * space, mean[c], batch, channels, space);
+        const T scale = weight ? rstd[c] * weight[c] : rstd[c], shift = bias ? bias[c] : T(0);
+        plane_sums(relu, sum_g + c, sum_gh + c, dy + c * space, x + c * space, mean[c], scale, shift, batch, channels,
+                   space);
         sum_gh[c] *= rstd[c];
         if (dweight) dweight[c] = sum_gh[c];
         if (dbias) dbias[c] = sum_g[c];
@@ -263,25 +352,30 @@ void batch_norm_backward(Team& team, T* dx, T* dweight, T* dbias, const T* dy, c
     });
   team.barrier();
   if (!dx) return;
-  each_line(team, batch, channels, space, [&](i64 at, i64 c) {
-    if (!matrix) {
+  if (!matrix)
+    each_plane(team, batch, channels, space, [=](i64 at, i64 c) {
       const vec<T> mu = mean[c], r = rstd[c], w = weight ? weight[c] : T(1), g = sum_g[c], gh = sum_gh[c];
-      each_vec<T>(at, at + space, [&](i64 i, auto lanes) {
-        vec<T> v = load(dy + i, lanes);
-        if (training) v = v - g / m - (load(x + i, lanes) - mu) * r * (gh / m);
-        store(dx + i, v * (r * w), lanes);
+      const vec<T> scale = r * w, shift = bias ? bias[c] : T(0);
+      each_vec<T>(at, at + space, [=](i64 i, auto lanes) {
+        const vec<T> d = load(x + i, lanes) - mu;
+        vec<T> v = through(relu, load(dy + i, lanes), d, scale, shift);
+        if (training) v = v - g / m - d * r * (gh / m);
+        store(dx + i, v * scale, lanes);
       });
-      return;
-    }
-    each_vec<T>(0, channels, [&](i64 j, auto lanes) {
-      vec<T> v = load(dy + at + j, lanes);
-      if (training) {
-        const vec<T> d = load(x + at + j, lanes) - load(mean + j, lanes);
-        v = v - load(shifts + j, lanes) - d * load(slopes + j, lanes);
-      }
-      store(dx + at + j, v * load(scales + j, lanes), lanes);
     });
-  });
+  else
+    each_block(team, batch, channels, [=](i64 at, i64 rows) {
+      each_vec<T>(0, channels, [=](i64 j, auto lanes) {
+        const vec<T> mu = load(mean + j, lanes), scale = load(scales + j, lanes), g = load(shifts + j, lanes),
+                     slope = load(slopes + j, lanes), shift = or_value(bias, j, lanes, T(0));
+        for (i64 i = at + j; i < at + rows * channels; i += channels) {
+          const vec<T> d = load(x + i, lanes) - mu;
+          vec<T> v = through(relu, load(dy + i, lanes), d, scale, shift);
+          if (training) v = v - g - d * slope;
+          store(dx + i, v * scale, lanes);
+        }
+      });
+    });
 }
 
 INSTANTIATE(batch_norm_partials)

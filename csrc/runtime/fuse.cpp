@@ -8,6 +8,7 @@ namespace chainrule {
 
 void fuse(Nodes& nodes, PassMemory& memory) {
   fuse_epilogues(nodes, memory);
+  fuse_norms(nodes, memory);
   fuse_pools(nodes, memory);
   fuse_accumulation(nodes, memory);
   fuse_chains(nodes, memory);

@@ -22,10 +22,14 @@ class PassMemory {
 // All passes, in order.
 void fuse(Nodes& nodes, PassMemory& memory);
 
-// y = f(h) or y = h + r behind h = linear(x) or conv2d(x): done in the product's epilogue, while the sums
-// are in registers or the cache. Not where something else reads h, as gelu's gradient does: with both to write, the
-// epilogue took longer than a pass of its own (768 x 512: 640 us, 600 apart).
+// y = f(h) or y = h + r behind h = linear(x), conv2d(x) or batch_norm(x): done in the product's epilogue, while the
+// sums are in registers or the cache, or in the norm's last loop. Not where something else reads h, as gelu's gradient
+// does: with both to write, the epilogue took longer than a pass of its own (768 x 512: 640 us, 600 apart).
 void fuse_epilogues(const Nodes& nodes, PassMemory& memory);
+
+// dz = dy relu'(z) in front of the batch_norm_backward for which alone it is made: left to that node, which makes z
+// again, from x. After fuse_epilogues, so that the forward nodes say which norms have a relu.
+void fuse_norms(const Nodes& nodes, PassMemory& memory);
 
 // dz = relu'(y) dx behind dx = max_pool2d_backward(dy), of this y's maxima: the maxima's mask on dy instead, in a block
 // of its own. Overlapping windows too: they share the mask of the place that they share.

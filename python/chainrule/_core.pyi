@@ -72,6 +72,8 @@ def batch_norm(
     training: bool = True,
     momentum: float | int = 0.1,
     eps: float | int = 1e-05,
+    residual: object = None,
+    activation: str = "none",
 ) -> tuple[typing.Any, ...]: ...
 def batch_norm_backward(
     dy: object,
@@ -81,6 +83,8 @@ def batch_norm_backward(
     weight: object = None,
     training: bool = True,
     needs: object = (True, True, True),
+    bias: object = None,
+    activation: str = "none",
 ) -> tuple[typing.Any, ...]: ...
 def bernoulli(
     shape: object, p: float | int, seed: int, offset: int, dtype: numpy.dtype

@@ -56,6 +56,84 @@ def test_nan_stays_in_its_row_or_channel(isa: str) -> None:
     assert np.isnan(kernels.batch_norm(x)[0]).any(0).tolist() == [False, True, False, False]
 
 
+ACTIVATIONS = ["relu", "leaky_relu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh"]
+SHAPES = [(2, 1), (33, 7), (300, 17), (5, 40), (3, 5, 7), (3, 5, 7, 9), (2, 3, 40, 60), (9, 70, 3, 5)]
+
+
+def last(x: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) if x.ndim == 4 else x
+
+
+def hard(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """With a channel that is constant, and values that make others NaN or infinite."""
+    x = rng.standard_normal(shape).astype(dtype)
+    x[:, 0] = 0.25
+    if shape[1] > 6:
+        x[0, -1, ...].flat[-1] = np.inf
+        x[-1, -2, ...].flat[0] = np.nan
+    return x
+
+
+def same(a: Any, b: Any) -> None:
+    np.testing.assert_array_equal(a, b)  # NaN where NaN is
+    assert np.signbit(a[a == 0]).tolist() == np.signbit(b[b == 0]).tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_residual_and_activation_have_the_bits_of_kernels_behind(
+    shape: tuple[int, ...], training: bool, dtype: Any, isa: str
+) -> None:
+    rng = np.random.default_rng(3)
+    x, residual = (hard(rng, shape, dtype) for _ in range(2))
+    c = shape[1]
+    w, b, mean = (rng.standard_normal(c).astype(dtype) for _ in range(3))
+    b[0] = 0
+    for weight, bias in ((w, b), (None, b), (w, None)):
+        for lay in (lambda a: a, last):
+            args = lay(x), weight, bias, mean.copy(), np.ones(c, dtype), training
+            h, m, r = kernels.batch_norm(*args)
+            for other in (lay(residual), last(residual), None):
+                z = h if other is None else kernels.add(h, lay(residual))
+                for name in ["none", *ACTIVATIONS]:
+                    y, *statistics = kernels.batch_norm(*args, residual=other, activation=name)
+                    same(y, z if name == "none" else getattr(kernels, name)(z))
+                    assert y.strides == h.strides
+                    same(statistics[0], m)
+                    same(statistics[1], r)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_gradient_of_relu_has_the_bits_of_a_kernel_before(
+    shape: tuple[int, ...], training: bool, dtype: Any, isa: str
+) -> None:
+    rng = np.random.default_rng(4)
+    x, dy = (hard(rng, shape, dtype) for _ in range(2))
+    c = shape[1]
+    w, b, mean = (rng.standard_normal(c).astype(dtype) for _ in range(3))
+    b[0] = 0  # and with it y, of all the channel
+    for weight, bias in ((w, b), (None, b), (w, None), (None, None)):
+        for lay in (lambda a: a, last):
+            y, m, r = kernels.batch_norm(
+                lay(x), weight, bias, mean, np.ones(c, dtype), training, momentum=0.0, activation="relu"
+            )
+            dz = kernels.relu_backward(lay(dy), y)
+            for needs in ((True, True, True), (False, True, True), (True, False, False)):
+                expected = kernels.batch_norm_backward(dz, lay(x), m, r, weight, training, needs)
+                for given in (lay(dy), last(dy)):
+                    found = kernels.batch_norm_backward(
+                        given, lay(x), m, r, weight, training, needs, bias=bias, activation="relu"
+                    )
+                    for a, e, need in zip(found, expected, needs, strict=True):
+                        if need:
+                            same(a, e)
+                        else:
+                            assert a is e is None
+
+
 def read_only() -> np.ndarray:
     a = np.ones(4, np.float32)
     a.flags.writeable = False
@@ -86,6 +164,17 @@ BAD: list[tuple[str, tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
     ("batch_norm", (X, C, C, C, C), {}, ValueError, "running_mean and running_var are the same memory"),
     ("batch_norm_backward", (X, X[:2], C, C), {}, ValueError, "argument 'x' is"),
     ("batch_norm_backward", (X, X, M, C), {}, ValueError, "argument 'mean' is"),
+    ("batch_norm", (X,), {"residual": X[:2]}, ValueError, "argument 'residual' is a float32 array of shape (2, 4)"),
+    ("batch_norm", (X,), {"residual": X.astype(np.float64)}, TypeError, "argument 'residual' is"),
+    ("batch_norm", (X,), {"activation": "elu"}, ValueError, "argument 'activation' is 'elu', want one of 'none', 're"),
+    ("batch_norm_backward", (X, X, C, C), {"bias": M}, ValueError, "argument 'bias' is"),
+    (
+        "batch_norm_backward",
+        (X, X, C, C),
+        {"activation": "gelu"},
+        ValueError,
+        "argument 'activation' is 'gelu', want 'none' or 'relu'",
+    ),
 ]
 
 

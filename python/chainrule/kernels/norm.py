@@ -50,16 +50,21 @@ def batch_norm(
     training: bool = True,
     momentum: float = 0.1,
     eps: float = 1e-5,
+    residual: Array | None = None,
+    activation: str = "none",
 ) -> tuple[Array, Array, Array]:
-    """(x - mean) rstd weight + bias for each channel of x (batch, channels, ...); the parameters are (channels,).
+    """f((x - mean) rstd weight + bias + residual) for each channel of x (batch, channels, ...).
 
+    The parameters are (channels,). f is one of the activations of :func:`chainrule.kernels.linear`. ``residual`` has
+    the shape of x; images may lie in either memory format. It is added after the bias; it and f give the bits of an
+    addition and an activation afterwards.
     Training uses the batch's own mean and variance (correction 0), and moves ``running_mean`` and ``running_var``
     (correction 1) towards them by ``momentum``, in place; else those two are used. Returns y, and mean and rstd
     (channels,). Images, x of four dimensions, may lie in either memory format, which y then has too; its choice changes
     the order of sums (docs/numerics.md).
     ValueError for a channel of fewer than two values in training.
     """
-    return _core.batch_norm(x, weight, bias, running_mean, running_var, training, momentum, eps)
+    return _core.batch_norm(x, weight, bias, running_mean, running_var, training, momentum, eps, residual, activation)
 
 
 def batch_norm_backward(
@@ -70,9 +75,13 @@ def batch_norm_backward(
     weight: Array | None = None,
     training: bool = True,
     needs: tuple[bool, bool, bool] = (True, True, True),
+    bias: Array | None = None,
+    activation: str = "none",
 ) -> Grads:
     """dx, dweight and dbias of :func:`batch_norm`; None for those that ``needs`` leaves out.
 
+    ``activation`` is "none" or "relu". With relu, dy is the gradient of the activation's result; where that was 0 is
+    seen from x and the forward pass's weight and ``bias`` (else not used); it had no residual.
     dx of images has the memory format of x; dy is copied where it doesn't lie so.
     """
-    return _core.batch_norm_backward(dy, x, mean, rstd, weight, training, needs)
+    return _core.batch_norm_backward(dy, x, mean, rstd, weight, training, needs, bias, activation)

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.reference.matmul import ACTIVATIONS
+
 __all__ = ["batch_norm", "batch_norm_backward", "layer_norm", "layer_norm_backward"]
 
 Array = Any  # NumPy arrays; NumPy annotates what its functions return as Any
@@ -54,6 +56,11 @@ def _channels(x: Array, *per_channel: Array | None) -> list[Array]:
     return [np.ones((), x.dtype) if p is None else p.reshape(wide) for p in per_channel]
 
 
+def _affine(h: Array, weight: Array | None, bias: Array | None) -> Array:
+    (w,) = _channels(h, weight)
+    return h * w if bias is None else h * w + _channels(h, bias)[0]
+
+
 def batch_norm(
     x: Array,
     weight: Array | None = None,
@@ -63,6 +70,8 @@ def batch_norm(
     training: bool = True,
     momentum: float = 0.1,
     eps: float = 1e-5,
+    residual: Array | None = None,
+    activation: str = "none",
 ) -> tuple[Array, Array, Array]:
     others = tuple(a for a in range(x.ndim) if a != 1)
     if training:
@@ -75,9 +84,10 @@ def batch_norm(
     else:
         mean, variance = _channels(x, running_mean, running_var)
         rstd = 1 / np.sqrt(variance + eps)
-    (w,) = _channels(x, weight)
-    y = (x - mean) * rstd * w
-    return y if bias is None else y + _channels(x, bias)[0], mean.reshape(-1), rstd.reshape(-1)
+    y = _affine((x - mean) * rstd, weight, bias)
+    if residual is not None:
+        y = y + residual
+    return ACTIVATIONS[activation][0](y), mean.reshape(-1), rstd.reshape(-1)
 
 
 def batch_norm_backward(
@@ -88,10 +98,14 @@ def batch_norm_backward(
     weight: Array | None = None,
     training: bool = True,
     needs: tuple[bool, bool, bool] = (True, True, True),
+    bias: Array | None = None,
+    activation: str = "none",
 ) -> tuple[Array | None, Array | None, Array | None]:
     others = tuple(a for a in range(x.ndim) if a != 1)
     mu, r, w = _channels(x, mean, rstd, weight)
     h = (x - mu) * r
+    if activation == "relu":
+        dy = dy * (_affine(h, weight, bias) > 0)
     m = max(1, x.size // max(1, x.shape[1]))
     dbias, dweight = np.sum(dy, others, keepdims=True), np.sum(dy * h, others, keepdims=True)
     dx = w * r * (dy - dbias / m - h * dweight / m) if training else w * r * dy

@@ -36,6 +36,29 @@ def batch(shape: tuple[int, ...], affine: bool, training: bool, backward: bool =
     return make
 
 
+def batch_with_residual(shape: tuple[int, ...], training: bool, activation: str) -> Any:
+    """(x, weight, bias, running_mean, running_var, training, momentum, eps, residual, activation)."""
+
+    def make(rng: np.random.Generator, dtype: np.dtype) -> tuple[Any, ...]:
+        args = batch(shape, True, training)(rng, dtype)
+        return *args, training, 0.1, 1e-5, rng.standard_normal(shape).astype(dtype), activation
+
+    return make
+
+
+def batch_behind_relu(shape: tuple[int, ...], affine: bool, training: bool) -> Any:
+    """(dy, x, mean, rstd, weight, training, needs, bias, activation)."""
+
+    def make(rng: np.random.Generator, dtype: np.dtype) -> tuple[Any, ...]:
+        dy, x, mean, rstd, weight = batch(shape, affine, training, True)(rng, dtype)
+        bias = rng.standard_normal(shape[1]).astype(dtype) if affine else None
+        mu, r, w, b = wide_channels(x, mean, rstd, 1 if weight is None else weight, 0 if bias is None else bias)
+        dy[np.abs((x.astype(np.float64) - mu) * r * w + b) < 1e-3] = 0  # which side of 0 those are depends on roundings
+        return dy, x, mean, rstd, weight, training, (True, True, True), bias, "relu"
+
+    return make
+
+
 def conditions(
     x: Array, w: Any, b: Any, mean: Array, rstd: Array, axes: tuple[int, ...], own: bool
 ) -> tuple[Array, ...]:
@@ -74,19 +97,38 @@ def wide_channels(x: Array, *p: Any) -> list[Any]:
 
 
 def batch_condition(
-    x: Array, w: Any = None, b: Any = None, mean_: Any = None, var_: Any = None, training: bool = True, **kwargs: Any
+    x: Array,
+    w: Any = None,
+    b: Any = None,
+    mean_: Any = None,
+    var_: Any = None,
+    training: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    residual: Any = None,
+    activation: str = "none",
 ) -> Any:
     kept = [a if a is None else a.copy() for a in (mean_, var_)]
-    _, mean, rstd = reference.batch_norm(x, w, b, *kept, training, **kwargs)
+    made, mean, rstd = reference.batch_norm(x, w, b, *kept, training, momentum, eps, residual, activation)
     mu, r = wide_channels(x, mean, rstd)
     ww, bb = wide_channels(x, np.ones(1) if w is None else w, np.zeros(1) if b is None else b)
     others = tuple(a for a in range(x.ndim) if a != 1)
     y, m, rr = conditions(x, ww, bb, mu, r, others, training)
-    return y, m.reshape(-1), rr.reshape(-1)
+    if residual is not None:
+        y = y + np.abs(residual)
+    return y if activation == "none" else y + np.abs(made), m.reshape(-1), rr.reshape(-1)
 
 
 def batch_backward_condition(
-    dy: Array, x: Array, mean: Array, rstd: Array, w: Any = None, training: bool = True, needs: Any = (True, True, True)
+    dy: Array,
+    x: Array,
+    mean: Array,
+    rstd: Array,
+    w: Any = None,
+    training: bool = True,
+    needs: Any = (True, True, True),
+    bias: Any = None,
+    activation: str = "none",
 ) -> Any:
     mu, r, ww = wide_channels(x, mean, rstd, np.ones(1) if w is None else w)
     others = tuple(a for a in range(x.ndim) if a != 1)
@@ -160,6 +202,22 @@ CASES = [
             ),
         )
     ),
+]
+ACTIVATIONS = ["none", "relu", "leaky_relu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh"]
+CASES += [
+    laid(Case("batch_norm", f"residual-{id}-{activation}", make, {}, 4, batch_condition))
+    for shape, laid in [(s, lambda c: c) for s in BATCHES[1:]] + [((2, 15, 7, 9), channels_last)]
+    for training, activation in ((True, "relu"), (False, "relu"), *((True, a) for a in ACTIVATIONS if shape[0] < 6))
+    for id in ["x".join(map(str, shape)) + ("-train" if training else "-eval")]
+    for make in [batch_with_residual(shape, training, activation)]
+]
+CASES += [
+    laid(Case("batch_norm_backward", f"relu-{id}", make, {}, 4, batch_backward_condition))
+    for shape, laid in [(s, lambda c: c) for s in BATCHES] + [((2, 15, 7, 9), channels_last)]
+    for affine in (True, False)
+    for training in (True, False)
+    for id in [f"{'x'.join(map(str, shape))}-{'affine' if affine else 'plain'}-{'train' if training else 'eval'}"]
+    for make in [batch_behind_relu(shape, affine, training)]
 ]
 IMAGES = [(3, 2, 4, 5), (2, 15, 7, 9), (1, 16, 1, 2), (2, 17, 24, 23), (5, 65, 9, 30), (2, 130, 3, 5), (3, 3, 30, 40)]
 # NumPy adds up the pixels of such images one after the other, which the kernel doesn't.
