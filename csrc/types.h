@@ -10,6 +10,12 @@ using u32 = uint32_t;
 using u64 = uint64_t;
 
 #define CHAINRULE_INLINE inline __attribute__((always_inline))
+// One function for all files that use it: GCC would make copies of its own for a caller's constants, in each file.
+#ifdef __clang__
+#define CHAINRULE_OUT_OF_LINE __attribute__((noinline))
+#else
+#define CHAINRULE_OUT_OF_LINE __attribute__((noinline, noclone))
+#endif
 
 // Epilogue of linear and conv2d. The numbers are part of the kernel contract (recordings keep them).
 enum class Activation : i32 { none, relu, leaky_relu, gelu, gelu_tanh, silu, sigmoid, tanh };

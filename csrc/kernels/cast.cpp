@@ -64,8 +64,7 @@ CHAINRULE_INLINE void cast_rows(Team& team, To* y, const From* x, const Strided&
 }
 
 // Once for both columns of the table, which don't differ.
-__attribute__((noinline)) void cast_any(Team& team, void* y, const void* x, const Strided& space, Dtype to,
-                                        Dtype from) {
+CHAINRULE_OUT_OF_LINE void cast_any(Team& team, void* y, const void* x, const Strided& space, Dtype to, Dtype from) {
   by_dtype(to, [&](auto u) {
     using To = decltype(u);
     by_dtype(from, [&](auto v) {

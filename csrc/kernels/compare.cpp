@@ -27,8 +27,8 @@ CHAINRULE_INLINE void compare(Team& team, bool* y, const U* a, const U* b, const
 
 // Once for both columns of the table, which don't differ.
 template <class F>
-__attribute__((noinline)) void compare_any(Team& team, bool* y, const void* a, const void* b, const Strided& space,
-                                           Dtype dtype, F&& f) {
+CHAINRULE_OUT_OF_LINE void compare_any(Team& team, bool* y, const void* a, const void* b, const Strided& space,
+                                       Dtype dtype, F&& f) {
   by_dtype(dtype, [&](auto zero) {
     using U = decltype(zero);
     compare(team, y, static_cast<const U*>(a), static_cast<const U*>(b), space, f);

@@ -81,7 +81,7 @@ struct TapTerms {
 
 // c[r] = (add ? c[r] : 0) + sum over terms of w[k * kBatchRows + r] * x[term]: a vec of images each.
 template <class T, int Rows>
-__attribute__((noinline)) void batch_tile_fixed(T* c, i64 ldc, bool add, const T* w, const T* x, const TapTerms& t) {
+CHAINRULE_OUT_OF_LINE void batch_tile_fixed(T* c, i64 ldc, bool add, const T* w, const T* x, const TapTerms& t) {
   vec<T> sum[Rows];
 #pragma GCC unroll 16
   for (int r = 0; r < Rows; r++) sum[r] = vec<T>(0);

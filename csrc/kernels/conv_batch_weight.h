@@ -45,8 +45,8 @@ struct DotBand {
 };
 
 template <class T, int Outputs, int Terms>
-__attribute__((noinline)) void batch_dots_fixed(T* sums, i64 row, const T* dy, const T* x, const i32* offset,
-                                                const DotBand& b) {
+CHAINRULE_OUT_OF_LINE void batch_dots_fixed(T* sums, i64 row, const T* dy, const T* x, const i32* offset,
+                                            const DotBand& b) {
   vec<T> sum[Outputs][Terms];
 #pragma GCC unroll 8
   for (int o = 0; o < Outputs; o++)

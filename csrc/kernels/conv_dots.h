@@ -55,8 +55,7 @@ CHAINRULE_INLINE void put_dots(T* sums, i64 row, bool add, const vec<T> (&sum)[O
 }
 
 template <class T, int Outputs, int Terms>
-__attribute__((noinline)) void dots_fixed(T* sums, i64 row, const T* dy, const T* x, const i32* offset,
-                                          const DotBlock& b) {
+CHAINRULE_OUT_OF_LINE void dots_fixed(T* sums, i64 row, const T* dy, const T* x, const i32* offset, const DotBlock& b) {
   constexpr i64 size = vec<T>::size;
   vec<T> sum[Outputs][Terms];
 #pragma GCC unroll 8

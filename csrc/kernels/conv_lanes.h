@@ -58,8 +58,8 @@ CHAINRULE_INLINE void copy_pixels(T* to, const T* from, i64 pixel, i64 lanes, co
 // What a band sees of an image, in lanes: blocks of a vec of channels, of which each has the planes of all runs. image:
 // the first channel; line: line_room() elements.
 template <class T>
-__attribute__((noinline)) void copy_lanes(T* storage, const T* image, const Images& at, i64 channels, const Band& b,
-                                          T* line) {
+CHAINRULE_OUT_OF_LINE void copy_lanes(T* storage, const T* image, const Images& at, i64 channels, const Band& b,
+                                      T* line) {
   constexpr i64 size = vec<T>::size;
   const View& v = b.view;
   const Span seen = columns_seen(b);

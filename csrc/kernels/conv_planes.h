@@ -110,7 +110,7 @@ CHAINRULE_INLINE void copy_inner_rows(T* to, const T* from, i64 row, i64 count, 
 
 // The rows of one run, of `planes` planes. Each row's last vec may reach into the next row, which is written after it.
 template <class T, int Step>
-__attribute__((noinline)) void copy_rows(T* to, const T* plane, i64 planes, const View& v, const RunRows& r) {
+CHAINRULE_OUT_OF_LINE void copy_rows(T* to, const T* plane, i64 planes, const View& v, const RunRows& r) {
   constexpr i64 size = vec<T>::size;
   const i64 last = (r.columns - 1) / size * size;
   const bool simple = Step > 0 && r.inside.begin < size && r.inside.end >= last && r.inside.end > r.inside.begin;

@@ -104,8 +104,8 @@ CHAINRULE_INLINE void depthwise_block(const T* from, i64 step, const i32* offset
 
 // y[v][u] of a whole plane by bands of Rows rows, K x K taps.
 template <class T, int K, int Rows>
-__attribute__((noinline)) void depthwise_bands(T* y, i64 ldy, const T* copy, const i32* offset, const T* weights,
-                                               const Band& b, i64 first, i64 last) {
+CHAINRULE_OUT_OF_LINE void depthwise_bands(T* y, i64 ldy, const T* copy, const i32* offset, const T* weights,
+                                           const Band& b, i64 first, i64 last) {
   constexpr i64 size = vec<T>::size;
   constexpr int kVecs = kConvVecs > 1 ? 2 : 1;
   const bool down = b.view.delta_y > 0;
@@ -150,8 +150,8 @@ CHAINRULE_INLINE void depthwise_vecs(T* y, i64 left, const T* from, const i32* o
 
 // One plane of sums, rows ldy apart, from the copy of a plane.
 template <class T>
-__attribute__((noinline)) void depthwise_sums(T* y, i64 ldy, const T* copy, const i32* offset, const T* weights,
-                                              const Band& b) {
+CHAINRULE_OUT_OF_LINE void depthwise_sums(T* y, i64 ldy, const T* copy, const i32* offset, const T* weights,
+                                          const Band& b) {
   constexpr i64 size = vec<T>::size;
   const i64 fixed = fixed_window(b), taps = b.view.taps(), columns = b.view.columns;
   if (fixed == 3) return depthwise_fixed<T, 3>(y, ldy, copy, offset, weights, b);
@@ -171,8 +171,8 @@ __attribute__((noinline)) void depthwise_sums(T* y, i64 ldy, const T* copy, cons
 // The part of a weight gradient that one band of `rows` rows, at most kBandRows, gives: total[t] gains, in lanes, vec
 // after vec and row after row. dy and the copy are at the band's first row.
 template <class T, int K, int Rows>
-__attribute__((noinline)) void depthwise_weight_band(T* total, const T* dy, const T* copy, const i32* offset,
-                                                     const Band& b) {
+CHAINRULE_OUT_OF_LINE void depthwise_weight_band(T* total, const T* dy, const T* copy, const i32* offset,
+                                                 const Band& b) {
   const i64 columns = b.view.columns;
   vec<T> sum[K * K];
 #pragma GCC unroll 32

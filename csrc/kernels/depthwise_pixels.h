@@ -102,8 +102,8 @@ CHAINRULE_INLINE void block_of_three(T* y, i64 line, i64 pitch, const SeenRows<T
 
 // A position near an edge.
 template <int Outputs, class T, class Lanes>
-__attribute__((noinline)) void edge_position(T* y, const SeenRows<T>& rows, const T* weights, const View& v, i64 x,
-                                             i64 channel, Lanes lanes) {
+CHAINRULE_OUT_OF_LINE void edge_position(T* y, const SeenRows<T>& rows, const T* weights, const View& v, i64 x,
+                                         i64 channel, Lanes lanes) {
   alignas(64) const T zeros[vec<T>::size] = {};
   vec<T> total(0);
   for (i64 ty = 0; ty < v.kh; ty++)

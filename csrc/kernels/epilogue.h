@@ -26,7 +26,7 @@ struct Epilogue {
 // Biases are of columns: output features, or the channels of pixels.
 template <class T>
 struct ColumnEpilogue : Epilogue<T> {
-  __attribute__((noinline)) void operator()(T* part, i64 ld, i64, i64 rows, i64 column, i64 columns) const {
+  CHAINRULE_OUT_OF_LINE void operator()(T* part, i64 ld, i64, i64 rows, i64 column, i64 columns) const {
     if (this->idle()) return;
     if (ld == columns && columns < vec<T>::size && rows >= 2 * vec<T>::size)
       return finish_flat(part, rows, column, columns);
@@ -65,7 +65,7 @@ struct ColumnEpilogue : Epilogue<T> {
 // Biases are of rows: the channels of planes.
 template <class T>
 struct RowEpilogue : Epilogue<T> {
-  __attribute__((noinline)) void operator()(T* part, i64 ld, i64 row, i64 rows, i64, i64 columns) const {
+  CHAINRULE_OUT_OF_LINE void operator()(T* part, i64 ld, i64 row, i64 rows, i64, i64 columns) const {
     if (this->idle()) return;
     by_activation(this->activation, [&](auto kind) {
       for (i64 r = 0; r < rows; r++)

@@ -194,8 +194,8 @@ CHAINRULE_INLINE void multiply_block(T* c, i64 ldc, bool add, const KBlock<T>& b
 // c (at the part's first element) = or += the product over k in [begin, end), at most one span. scratch: the panels,
 // then a tile.
 template <class T, class A, class B>
-__attribute__((noinline)) void multiply_part(T* c, i64 ldc, bool add, Part at, i64 begin, i64 end, const A& a,
-                                             const B& b, T* scratch, Finish<T> finish = {}) {
+CHAINRULE_OUT_OF_LINE void multiply_part(T* c, i64 ldc, bool add, Part at, i64 begin, i64 end, const A& a, const B& b,
+                                         T* scratch, Finish<T> finish = {}) {
   const A source = for_columns(a, at.column);
   if constexpr (kThin<A, B>)
     if (at.rows <= kThinRows) {

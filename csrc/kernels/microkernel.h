@@ -121,7 +121,7 @@ inline constexpr bool kPasses<PassedRows<T>> = true;
 // One tile of fixed size; `last` is the number of columns in its last vec. The accumulators stay in registers because
 // every loop over them is unrolled.
 template <class T, int Rows, int Vecs, class A, class B>
-__attribute__((noinline)) void tile_fixed(T* c, i64 ldc, i64 last, bool add, A a, B b, i64 depth) {
+CHAINRULE_OUT_OF_LINE void tile_fixed(T* c, i64 ldc, i64 last, bool add, A a, B b, i64 depth) {
   vec<T> sum[Rows][Vecs];
 #pragma GCC unroll 16
   for (int r = 0; r < Rows; r++)

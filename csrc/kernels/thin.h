@@ -40,8 +40,8 @@ CHAINRULE_INLINE void put_sum(T* c, bool add, vec<T> sum, L lanes) {
 // c[r][j] = or += the block's sums for Vecs vecs of columns; `last` lanes of the last one, or Whole. Out of line: there
 // is one for each width.
 template <int Rows, int Vecs, class L, class T>
-__attribute__((noinline)) void thin_block(T* c, i64 ldc, bool add, L last, const T* a, i64 lda, const T* b, i64 ldb,
-                                          i64 depth) {
+CHAINRULE_OUT_OF_LINE void thin_block(T* c, i64 ldc, bool add, L last, const T* a, i64 lda, const T* b, i64 ldb,
+                                      i64 depth) {
   constexpr i64 size = vec<T>::size;
   vec<T> sum[Rows][Vecs];
 #pragma GCC unroll 4
@@ -137,8 +137,8 @@ CHAINRULE_INLINE void thin_rows(T* c, i64 ldc, bool add, i64 rows, i64 columns, 
 
 // c = or += the product of A's rows and B's columns [column, column + columns) over k in [begin, end).
 template <class T, class B>
-__attribute__((noinline)) void thin_product(T* c, i64 ldc, bool add, i64 rows, i64 columns, const T* a, i64 lda,
-                                            const B& b, i64 column, i64 begin, i64 end) {
+CHAINRULE_OUT_OF_LINE void thin_product(T* c, i64 ldc, bool add, i64 rows, i64 columns, const T* a, i64 lda, const B& b,
+                                        i64 column, i64 begin, i64 end) {
   thin_rows(c, ldc, add, rows, columns, a, lda, b, column, begin, end);
 }
 

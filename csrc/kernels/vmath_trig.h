@@ -106,7 +106,7 @@ CHAINRULE_INLINE vec<double> sine_of_float(vec<double> x) {
   return bitcast<double>(bitcast<i64>(fma(r * z, polynomial<double>(z, p), r)) ^ (bitcast<i64>(whole) << 63));
 }
 
-inline __attribute__((noinline)) void sine_of_large(float* y, const float* x, i64 quarters) {
+inline CHAINRULE_OUT_OF_LINE void sine_of_large(float* y, const float* x, i64 quarters) {
   const Widened w = widen(load(x));
   store(y, narrow({sine(w.low, quarters), sine(w.high, quarters)}));
 }

@@ -69,7 +69,7 @@ CHAINRULE_INLINE void filter_input(native<T>* out, native<T> d0, native<T> d1, n
 // v of rows x columns tiles, the first of which has its corner at (y, x); what lies outside of the image is zero. Tile
 // t goes to out[e * pitch + t * vec size].
 template <class T>
-__attribute__((noinline)) void input_tiles(T* out, i64 pitch, Lanes<T> image, i64 y, i64 x, i64 rows, i64 columns) {
+CHAINRULE_OUT_OF_LINE void input_tiles(T* out, i64 pitch, Lanes<T> image, i64 y, i64 x, i64 rows, i64 columns) {
   constexpr i64 size = vec<T>::size;
   y -= image.top, x -= image.left;
   for (i64 v = 0; v < rows; v++, y += 2, out += columns * size)
@@ -110,7 +110,7 @@ __attribute__((noinline)) void input_tiles(T* out, i64 pitch, Lanes<T> image, i6
 
 // e of the tiles of an output's gradient, like input_tiles; (y, x) is the first tile's first output.
 template <class T>
-__attribute__((noinline)) void gradient_tiles(T* out, i64 pitch, Lanes<T> image, i64 y, i64 x, i64 rows, i64 columns) {
+CHAINRULE_OUT_OF_LINE void gradient_tiles(T* out, i64 pitch, Lanes<T> image, i64 y, i64 x, i64 rows, i64 columns) {
   constexpr i64 size = vec<T>::size;
   y -= image.top, x -= image.left;
   const auto expand = [](native<T>* to, native<T> a, native<T> b) {
@@ -140,8 +140,8 @@ __attribute__((noinline)) void gradient_tiles(T* out, i64 pitch, Lanes<T> image,
 // The outputs of rows x columns tiles whose sums lie at sums[e * pitch + t * step], plus the bias of their channels, to
 // height x width pixels in lanes. Returns false if one isn't finite.
 template <class T>
-__attribute__((noinline)) bool output_tiles(T* lanes, i64 height, i64 width, const T* sums, i64 pitch, i64 step,
-                                            vec<T> bias, i64 rows, i64 columns) {
+CHAINRULE_OUT_OF_LINE bool output_tiles(T* lanes, i64 height, i64 width, const T* sums, i64 pitch, i64 step,
+                                        vec<T> bias, i64 rows, i64 columns) {
   constexpr i64 size = vec<T>::size;
   const auto fold = [](native<T> m0, native<T> m1, native<T> m2, native<T> m3, native<T>* first, native<T>* second) {
     *first = m0 + (m1 + m2), *second = (m1 - m2) + m3;
