@@ -252,7 +252,8 @@ namespace {
 // the forward pass.
 template <class T>
 CHAINRULE_INLINE vec<T> through(bool relu, vec<T> dy, vec<T> d, vec<T> scale, vec<T> shift) {
-  return relu ? activate_backward<Activation::relu>(dy, fma(d, scale, shift)) : dy;
+  if (relu) dy = activate_backward<Activation::relu>(dy, fma(d, scale, shift));
+  return dy;
 }
 
 // Σ dz and Σ dz (x - mean) of each part of a matrix.
@@ -283,21 +284,48 @@ CHAINRULE_INLINE void matrix_sums(Team& team, bool relu, T* partials, const T* d
   });
 }
 
-template <class T>
-CHAINRULE_INLINE void plane_sums(bool relu, T* sum_g, T* sum_gh, const T* dy, const T* x, T mean, T scale, T shift,
-                                 i64 batch, i64 channels, i64 space) {
+// f(constant) with constant.value the flag: for loops in which asking for it would take time.
+template <bool Flag>
+struct Constant {
+  static constexpr bool value = Flag;
+};
+template <class F>
+CHAINRULE_INLINE void by_constant(bool flag, F&& f) {
+  if (flag) return f(Constant<true>());
+  f(Constant<false>());
+}
+
+template <bool relu, class T>
+CHAINRULE_INLINE void plane_sums(T* sum_g, T* sum_gh, const T* dy, const T* x, T mean, T scale, T shift, i64 batch,
+                                 i64 channels, i64 space) {
   T g = 0, gh = 0;
   for (i64 b = 0; b < batch; b++) {
     const T *const v = dy + b * channels * space, *const u = x + b * channels * space;
-    const auto dz = [=](i64 i, auto lanes) {
-      return through(relu, load(v + i, lanes), load(u + i, lanes) - mean, vec<T>(scale), vec<T>(shift));
-    };
-    g += reduce_long_row<Add<T>, T>(space, dz);
-    gh += reduce_long_row<Add<T>, T>(space,
-                                     [=](i64 i, auto lanes) { return dz(i, lanes) * (load(u + i, lanes) - mean); });
+    g += reduce_long_row<Add<T>, T>(
+        space, [=](i64 i, auto lanes) __attribute__((always_inline)) {
+          return through(relu, load(v + i, lanes), load(u + i, lanes) - mean, vec<T>(scale), vec<T>(shift));
+        });
+    gh += reduce_long_row<Add<T>, T>(
+        space, [=](i64 i, auto lanes) __attribute__((always_inline)) {
+          const vec<T> d = load(u + i, lanes) - mean;
+          return through(relu, load(v + i, lanes), d, vec<T>(scale), vec<T>(shift)) * d;
+        });
   }
   *sum_g = g;
   *sum_gh = gh;
+}
+
+template <bool relu, class T>
+CHAINRULE_INLINE void plane_gradient(T* dx, const T* dy, const T* x, T mean, T rstd, T weight, T bias, T g, T gh,
+                                     i64 space, bool training) {
+  const vec<T> scale = rstd * weight, shift = bias;
+  each_vec<T>(
+      0, space, [=](i64 i, auto lanes) __attribute__((always_inline)) {
+        const vec<T> d = load(x + i, lanes) - mean;
+        vec<T> v = through(relu, load(dy + i, lanes), d, scale, shift);
+        if (training) v = v - g - d * rstd * gh;
+        store(dx + i, v * scale, lanes);
+      });
 }
 
 }  // namespace
@@ -343,8 +371,10 @@ void batch_norm_backward(Team& team, T* dx, T* dweight, T* dbias, const T* dy, c
     parallel_for(team, channels, per_task(batch * space), [&](i64 begin, i64 end) {
       for (i64 c = begin; c < end; c++) {
         const T scale = weight ? rstd[c] * weight[c] : rstd[c], shift = bias ? bias[c] : T(0);
-        plane_sums(relu, sum_g + c, sum_gh + c, dy + c * space, x + c * space, mean[c], scale, shift, batch, channels,
-                   space);
+        by_constant(relu, [&](auto constant) {
+          plane_sums<constant.value>(sum_g + c, sum_gh + c, dy + c * space, x + c * space, mean[c], scale, shift, batch,
+                                     channels, space);
+        });
         sum_gh[c] *= rstd[c];
         if (dweight) dweight[c] = sum_gh[c];
         if (dbias) dbias[c] = sum_g[c];
@@ -354,27 +384,24 @@ void batch_norm_backward(Team& team, T* dx, T* dweight, T* dbias, const T* dy, c
   if (!dx) return;
   if (!matrix)
     each_plane(team, batch, channels, space, [=](i64 at, i64 c) {
-      const vec<T> mu = mean[c], r = rstd[c], w = weight ? weight[c] : T(1), g = sum_g[c], gh = sum_gh[c];
-      const vec<T> scale = r * w, shift = bias ? bias[c] : T(0);
-      each_vec<T>(at, at + space, [=](i64 i, auto lanes) {
-        const vec<T> d = load(x + i, lanes) - mu;
-        vec<T> v = through(relu, load(dy + i, lanes), d, scale, shift);
-        if (training) v = v - g / m - d * r * (gh / m);
-        store(dx + i, v * scale, lanes);
+      by_constant(relu, [=](auto constant) {
+        plane_gradient<constant.value>(dx + at, dy + at, x + at, mean[c], rstd[c], weight ? weight[c] : T(1),
+                                       bias ? bias[c] : T(0), sum_g[c] / m, sum_gh[c] / m, space, training);
       });
     });
   else
     each_block(team, batch, channels, [=](i64 at, i64 rows) {
-      each_vec<T>(0, channels, [=](i64 j, auto lanes) {
-        const vec<T> mu = load(mean + j, lanes), scale = load(scales + j, lanes), g = load(shifts + j, lanes),
-                     slope = load(slopes + j, lanes), shift = or_value(bias, j, lanes, T(0));
-        for (i64 i = at + j; i < at + rows * channels; i += channels) {
-          const vec<T> d = load(x + i, lanes) - mu;
-          vec<T> v = through(relu, load(dy + i, lanes), d, scale, shift);
-          if (training) v = v - g - d * slope;
-          store(dx + i, v * scale, lanes);
-        }
-      });
+      each_vec<T>(
+          0, channels, [=](i64 j, auto lanes) __attribute__((always_inline)) {
+            const vec<T> mu = load(mean + j, lanes), scale = load(scales + j, lanes), g = load(shifts + j, lanes),
+                         slope = load(slopes + j, lanes), shift = or_value(bias, j, lanes, T(0));
+            for (i64 i = at + j; i < at + rows * channels; i += channels) {
+              const vec<T> d = load(x + i, lanes) - mu;
+              vec<T> v = through(relu, load(dy + i, lanes), d, scale, shift);
+              if (training) v = v - g - d * slope;
+              store(dx + i, v * scale, lanes);
+            }
+          });
     });
 }
 
