@@ -17,9 +17,10 @@ void want_exact(const char* op, const char* arg, py::handle x, const char* dtype
     refuse(op, arg, std::string(py::str(x)), std::string("a number that ") + dtype + " holds");
 }
 
-// kernel(table) gives the kernel; numbers take the array's dtype.
-template <class F>
-py::array compare(const char* op, py::handle a, py::handle b, F&& kernel) {
+using Kernel = decltype(Kernels<float>::eq);
+
+// Numbers take the array's dtype.
+py::array compare(const char* op, py::handle a, py::handle b, Kernel kernel) {
   const bool by_a = py::isinstance<py::array>(a) || !is_number(a);
   if (!by_a && !py::isinstance<py::array>(b))
     refuse_type(op, "a", describe(a), "a NumPy array (or the other operand one)");
@@ -31,8 +32,8 @@ py::array compare(const char* op, py::handle a, py::handle b, F&& kernel) {
     const View u = view<T>(op, "a", a), v = view<T>(op, "b", b);
     const Broadcast to = broadcast(op, {{"a", u}, {"b", v}});
     py::array y = result<bool>(to);
-    launch(Work(bytes((2.0 * sizeof(T) + 1) * double(to.size))), kernel(kernels<float>()), data<bool>(y), u.data,
-           v.data, to.space, dtype);
+    launch(Work(bytes((2.0 * sizeof(T) + 1) * double(to.size))), kernel, data<bool>(y), u.data, v.data, to.space,
+           dtype);
     return y;
   });
 }
@@ -54,11 +55,10 @@ py::array cast(py::handle x, const py::dtype& dtype) {
 }  // namespace
 
 BINDINGS(compare) {
-#define COMPARE(name)                                                                                                \
-  m.def(                                                                                                             \
-      #name,                                                                                                         \
-      [](py::handle a, py::handle b) { return compare(#name, a, b, [](const auto& table) { return table.name; }); }, \
-      py::arg("a"), py::arg("b"));
+#define COMPARE(name)                                                                                              \
+  m.def(                                                                                                           \
+      #name, [](py::handle a, py::handle b) { return compare(#name, a, b, kernels<float>().name); }, py::arg("a"), \
+      py::arg("b"));
   COMPARE(eq)
   COMPARE(ge)
   COMPARE(gt)

@@ -26,6 +26,7 @@ def extremes(kind: str) -> Any:
 CASES = [
     *(Case(name, key, small(*BROADCASTS[key])) for name in NAMES for key in BROADCASTS),
     *(Case(name, kind, small((300,), (7, 1), kind=kind)) for name in NAMES for kind in KINDS),
+    *(Case(name, f"{kind}-first", small((7, 1), (300,), kind=kind)) for name in NAMES for kind in KINDS),
     *(Case(name, f"{n}-long", small((n,), (n,))) for name in ("lt", "eq") for n in LENGTHS),
     *(Case(name, "special", special_pairs) for name in NAMES),
     *(Case(name, "number", lambda rng, dtype: (rng.integers(0, 4, 50).astype(dtype), 2)) for name in NAMES),
