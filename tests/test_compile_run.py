@@ -205,6 +205,7 @@ def test_bad_calls(arrays: Any, options: dict[str, Any], error: type[Exception],
 def test_an_interrupt_ends_it_at_a_steps_end() -> None:
     x, y = data(2000)
     training = Training(wide=64)
+    training.step.run(x[:8], y[:8], batch_size=8)  # recorded, however long that takes beside other programs
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     asked: list[float] = []
 
