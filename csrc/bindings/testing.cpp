@@ -22,14 +22,16 @@ void nap(i64 microseconds) {
 // Loops of chunks, a barrier after every third; now and then a thread sleeps, so that others steal and wait.
 struct Stress {
   i64 loops, chunks, nap_every;
-  std::unique_ptr<std::atomic<int>[]> taken;  // [loops][chunks]
-  std::atomic<i64> early{0};                  // chunks of a loop that weren't taken when a barrier had been passed
-  std::atomic<int> size{0}, ranks{0};
+  std::unique_ptr<std::atomic<int>[]> taken;    // [loops][chunks]
+  std::atomic<i64> early{0};                    // chunks of a loop that weren't taken when a barrier had been passed
+  std::unique_ptr<std::atomic<int>[]> entered;  // [size]: how often by each rank
+  std::atomic<int> size{0}, ranks{0}, strangers{0};  // strangers: beyond the size, or here already
 };
 
 void stress(Team& team, Stress* s) {
   s->size = team.size();
   s->ranks.fetch_add(1);
+  if (team.rank() >= team.size() || s->entered[team.rank()].fetch_add(1) > 0) s->strangers.fetch_add(1);
   for (i64 loop = 0; loop < s->loops; loop++) {
     team.next_loop();
     for (i64 chunk; team.take(s->chunks, &chunk);) {
@@ -48,6 +50,8 @@ py::dict testing_team(int threads, i64 loops, i64 chunks, i64 nap_every) {
   s.loops = loops, s.chunks = chunks, s.nap_every = nap_every;
   s.taken.reset(new std::atomic<int>[size_t(loops * chunks)]);
   for (i64 i = 0; i < loops * chunks; i++) s.taken[i] = 0;
+  s.entered.reset(new std::atomic<int>[size_t(threads)]);
+  for (int i = 0; i < threads; i++) s.entered[i] = 0;
   Work work(1e9);
   work.threads = threads;
   launch(work, stress, &s);
@@ -56,6 +60,7 @@ py::dict testing_team(int threads, i64 loops, i64 chunks, i64 nap_every) {
   py::dict d;
   d["size"] = s.size.load();
   d["ranks"] = s.ranks.load();
+  d["strangers"] = s.strangers.load();
   d["not_taken_once"] = wrong;
   d["barrier_passed_early"] = s.early.load();
   return d;

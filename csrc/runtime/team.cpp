@@ -10,6 +10,7 @@
 #include "dispatch.h"
 #include "runtime/clock.h"
 #include "runtime/cpus.h"
+#include "runtime/held_up.h"
 #include "runtime/wait.h"
 #include "runtime/workers.h"
 
@@ -56,16 +57,20 @@ struct alignas(64) Share {
 
 }  // namespace
 
-// Who is in a region, in one word, so that joining, meeting and closing exclude each other.
+// Who is in a region, in one word, so that joining, meeting and closing exclude each other. The region's size is in it
+// too: a worker that was held up between two looks must not take the next region, a smaller one, for the one before.
 struct Members {
   u64 word;
-  static constexpr u64 kArrived = 1, kJoined = u64(1) << 15, kOpen = u64(1) << 30, kPassed = u64(1) << 31;
-  u32 arrived() const { return u32(word) & 0x7FFF; }       // at the barrier that is next
-  u32 joined() const { return u32(word >> 15) & 0x7FFF; }  // the caller counts
+  static constexpr u64 kArrived = 1, kJoined = u64(1) << 11, kSize = u64(1) << 22, kOpen = u64(1) << 33,
+                       kPassed = u64(1) << 34;
+  static constexpr u64 kOpened = kOpen + kJoined;         // with the caller alone, beside the size
+  u32 arrived() const { return u32(word) & 0x7FF; }       // at the barrier that is next
+  u32 joined() const { return u32(word >> 11) & 0x7FF; }  // the caller counts
+  int size() const { return int(word >> 22) & 0x7FF; }
   bool open() const { return word & kOpen; }
-  u32 passed() const { return u32(word >> 31); }  // barriers
+  u32 passed() const { return u32(word >> 34); }  // barriers; a region meets at fewer than 2^30
 };
-static_assert(kMostThreads < 0x7FFF, "fields hold a count of threads");
+static_assert(kMostThreads <= 0x7FF, "fields hold a count of threads");
 
 // Fields lie by who writes them: a line that another core has written takes 50 ns to come, from another cache 200, and
 // a region of a few us waits for each.
@@ -170,6 +175,7 @@ void Team::barrier_slow() {
     const bool last = now.arrived() + 1 == now.joined();
     const u64 next = last ? now.word + Members::kPassed - now.arrived() : now.word + Members::kArrived;
     if (!members.compare_exchange_weak(now.word, next, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+    may_be_held_up();
     if (last) return state_->phase.advance();
     break;
   }
@@ -222,33 +228,61 @@ struct Call {
   std::atomic<int> size{0};
   u64 loop_before;
   RegionBody body;
+  // Workers that no region has wanted for long sleep here, that they aren't woken for every one.
+  alignas(64) Phase grown;
+  std::atomic<int> least_parked{kMostThreads};  // rank
 };
-static_assert(sizeof(RegionBody) + sizeof(Phase) + 16 <= 64, "one line");
+static_assert(sizeof(RegionBody) + sizeof(Phase) + 16 <= 64, "one line");  // from begun to body
 Call& the_call() {
   static Call* const call = new Call;
   return *call;
 }
 
-bool join(Call& call, int rank) {
-  Members now{Members::kOpen + Members::kJoined};  // a guess, that spares a look: the caller alone
-  while (now.open() && rank < call.size.load(std::memory_order_relaxed))
+// The size of the region that the worker has joined, or 0.
+int join(Call& call, int rank) {
+  // A guess, that spares a look: the caller is alone.
+  Members now{Members::kOpened + u64(call.size.load(std::memory_order_relaxed)) * Members::kSize};
+  while (now.open() && rank < now.size()) {
+    may_be_held_up();
     if (call.state.members.compare_exchange_weak(now.word, now.word + Members::kJoined, std::memory_order_acq_rel,
                                                  std::memory_order_acquire))
-      return true;
-  return false;
+      return now.size();
+  }
+  return 0;
+}
+
+// Until a region is large enough for this worker.
+void park(Call& call, int rank) {
+  for (;;) {
+    const u32 before = call.grown.now();
+    int least = call.least_parked;
+    while (rank < least && !call.least_parked.compare_exchange_weak(least, rank)) continue;
+    may_be_held_up();
+    if (rank < call.size) return;
+    call.grown.wait(before, kForever, 0);
+  }
 }
 
 // A worker's life. Between two kernels of a training step lie some 10 us of Python: it waits awake for longer than
 // that.
 void serve(int rank) {
   constexpr i64 kAwake = 200000, kPatience = 20 * kMillisecond;
+  constexpr int kMostUnwanted = 500;  // regions in a row: sizes change from kernel to kernel
   Call& call = the_call();
   const FloatEnvironment fixed;
+  int unwanted = 0;
   for (u32 seen = 0;;) {
+    // A region may be joined before its beginning is told: `seen` is ahead then, and joining it again would be wrong.
     u32 now = call.begun.now();
-    for (; now == seen; now = call.begun.now()) call.begun.wait(seen, kForever, kAwake);
+    for (; i32(now - seen) <= 0; now = call.begun.now()) call.begun.wait(now, kForever, kAwake);
     seen = now;
-    if (!join(call, rank)) {
+    const int size = join(call, rank);
+    if (!size && rank >= call.size.load(std::memory_order_relaxed)) {
+      if (++unwanted >= kMostUnwanted) park(call, rank), unwanted = 0;
+      continue;
+    }
+    unwanted = 0;
+    if (!size) {
       // Too late for a region that is closed. Asleep when it ends, this thread would be late for the next one too.
       const i64 until = now_ns() + kPatience;
       while (rank < call.size.load(std::memory_order_relaxed) && call.taken.load(std::memory_order_relaxed) &&
@@ -256,11 +290,13 @@ void serve(int rank) {
         cpu_relax();
       continue;
     }
+    may_be_held_up();
     seen = call.number;  // a region that began since then, perhaps
-    Team team = call.state.member(rank, call.size, call.loop_before, false);
+    Team team = call.state.member(rank, size, call.loop_before, false);
     call.state.part(team);
     if (call.body.joining == Joining::at_start) call.state.phase.advance();
     call.body.call(call.body.closure, team);
+    may_be_held_up();
     call.state.left.fetch_add(1, std::memory_order_acq_rel);
     call.state.phase.advance();
   }
@@ -292,8 +328,14 @@ void run_parallel(Call& call, int threads, const RegionBody& body) {
   call.number = call.begun.now() + 1;
   state.cpu.store(current_cpu(), std::memory_order_relaxed);
   state.left.store(0, std::memory_order_relaxed);
-  state.members.store(Members::kOpen + Members::kJoined, std::memory_order_release);
+  state.members.store(Members::kOpened + u64(threads) * Members::kSize, std::memory_order_release);
+  may_be_held_up();
   call.begun.advance();
+  // A full fence, so either the caller finds that a worker is parked, or the worker finds the new size.
+  if (threads > call.least_parked.load()) {
+    call.least_parked = kMostThreads;
+    call.grown.advance();
+  }
 
   const auto joined = [&] { return int(Members{state.members.load(std::memory_order_acquire)}.joined()); };
   const auto close = [&] { state.members.fetch_and(~Members::kOpen, std::memory_order_acq_rel); };
@@ -307,6 +349,7 @@ void run_parallel(Call& call, int threads, const RegionBody& body) {
     body.call(body.closure, team);
     state.loop = TeamState::loop_of(team);
   }
+  may_be_held_up();
   close();
   const u32 workers = u32(joined()) - 1;
   await(call, kForever, [&] { return state.left.load(std::memory_order_acquire) == workers; });

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +18,10 @@ from tests.runtime import output
 def healthy(report: dict[str, int]) -> bool:
     """Threads join as they come: those that did are between 1 and the team's size."""
     return (
-        report["not_taken_once"] == 0 and report["barrier_passed_early"] == 0 and 1 <= report["ranks"] <= report["size"]
+        report["not_taken_once"] == 0
+        and report["barrier_passed_early"] == 0
+        and report["strangers"] == 0
+        and 1 <= report["ranks"] <= report["size"]
     )
 
 
@@ -34,6 +39,41 @@ def test_chunks_and_barriers_with_threads_that_are_late(size: int) -> None:
     report = _core.testing_team(size, 60, 40, 97)
     assert healthy(report), report
     assert report["ranks"] > 1  # the naps leave the others time to come
+
+
+def test_a_worker_joins_a_region_of_its_size_once() -> None:
+    """The delays of a build with sanitizers (held_up.h) show within a second what else comes once in a day."""
+    for i in range(10_000):
+        report = _core.testing_team((5, 2, 3)[i % 3], 1, 1 + i % 2, 0)  # no barrier: one that came early isn't kept
+        assert healthy(report), (i, report)
+
+
+def busy_threads(size: int) -> int:
+    """How many of this process's threads run while regions of this size follow each other."""
+
+    def seconds() -> dict[str, int]:
+        stat = {p.name: (p / "stat").read_text().rpartition(")")[2].split() for p in Path("/proc/self/task").iterdir()}
+        return {name: int(fields[11]) + int(fields[12]) for name, fields in stat.items()}  # 10 ms of user, of system
+
+    before = seconds()
+    end = time.perf_counter() + 0.5
+    while time.perf_counter() < end:
+        assert healthy(_core.testing_team(size, 3, 10, 0))
+    return sum(now - before.get(name, 0) > 2 for name, now in seconds().items())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_workers_that_are_no_longer_wanted_sleep() -> None:
+    code = """
+        from chainrule import _core
+        from tests.runtime.test_team import busy_threads
+        for size in (6, 2, 2, 6):
+            print(busy_threads(size), end=" ")
+    """
+    large, _, small, again = map(int, output(code, PYTHONPATH=os.pathsep.join(sys.path)).split())
+    assert large > 2
+    assert small <= 2
+    assert again > 2
 
 
 def test_a_team_of_more_than_256() -> None:
