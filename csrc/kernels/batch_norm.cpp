@@ -17,18 +17,6 @@
 
 namespace chainrule::CHAINRULE_ISA {
 
-template <class T>
-void leaky_relu(Team&, T* y, const T* x, i64 n, T slope);
-#define ACTIVATION(name) \
-  template <class T>     \
-  void name(Team&, T* y, const T* x, i64 n);
-ACTIVATION(gelu)
-ACTIVATION(gelu_tanh)
-ACTIVATION(silu)
-ACTIVATION(sigmoid)
-ACTIVATION(tanh)
-#undef ACTIVATION
-
 namespace {
 
 constexpr i64 kTaskElements = 8192;
@@ -135,26 +123,13 @@ CHAINRULE_INLINE void each_block(Team& team, i64 rows, i64 columns, F&& body) {
   });
 }
 
-// y = f(y), of n elements, by the kernels of activation.cpp.
+// y = f(y), of n elements.
 template <class T>
-void activate_line(Team team, T* y, i64 n, Activation activation) {
-  switch (activation) {
-    case Activation::none:
-    case Activation::relu:
-      return;  // done
-    case Activation::leaky_relu:
-      return leaky_relu<T>(team, y, y, n, T(0.01));
-    case Activation::gelu:
-      return gelu<T>(team, y, y, n);
-    case Activation::gelu_tanh:
-      return gelu_tanh<T>(team, y, y, n);
-    case Activation::silu:
-      return silu<T>(team, y, y, n);
-    case Activation::sigmoid:
-      return sigmoid<T>(team, y, y, n);
-    case Activation::tanh:
-      return tanh<T>(team, y, y, n);
-  }
+CHAINRULE_OUT_OF_LINE void activate_line(T* y, i64 n, Activation activation) {
+  by_activation(activation, [&](auto kind) {
+    each_vec<T>(0, n,
+                [&](i64 i, auto lanes) { store(y + i, activate<decltype(kind)::value>(load(y + i, lanes)), lanes); });
+  });
 }
 
 // What becomes of the elements of z.
@@ -171,9 +146,8 @@ struct Finish {
     store(y + i, max(floor, z), lanes);
   }
   // Once n of them are stored: the other activations, from the L1.
-  CHAINRULE_INLINE void end(const Team& team, i64 at, i64 n) const {
-    if (activation != Activation::none && activation != Activation::relu)
-      activate_line(team.solo(), y + at, n, activation);
+  CHAINRULE_INLINE void end(i64 at, i64 n) const {
+    if (activation != Activation::none && activation != Activation::relu) activate_line(y + at, n, activation);
   }
 };
 
@@ -227,22 +201,22 @@ void batch_norm(Team& team, T* y, T* mean, T* rstd, T* running_mean, T* running_
   team.barrier();
   const Finish<T> finish = {y, residual, activation};
   if (!matrix)
-    each_plane(team, batch, channels, space, [=, &team](i64 at, i64 c) {
+    each_plane(team, batch, channels, space, [=](i64 at, i64 c) {
       const T m = mean[c], scale = weight ? rstd[c] * weight[c] : rstd[c], shift = bias ? bias[c] : T(0);
       each_vec<T>(at, at + space, [=](i64 i, auto lanes) {
         finish(i, lanes, fma(load(x + i, lanes) - m, vec<T>(scale), vec<T>(shift)));
       });
-      finish.end(team, at, space);
+      finish.end(at, space);
     });
   else
-    each_block(team, batch, channels, [=, &team](i64 at, i64 rows) {
+    each_block(team, batch, channels, [=](i64 at, i64 rows) {
       each_vec<T>(0, channels, [=](i64 j, auto lanes) {
         const vec<T> mu = load(mean + j, lanes), scale = load(scales + j, lanes),
                      shift = or_value(bias, j, lanes, T(0));
         for (i64 i = at + j; i < at + rows * channels; i += channels)
           finish(i, lanes, fma(load(x + i, lanes) - mu, scale, shift));
       });
-      finish.end(team, at, rows * channels);
+      finish.end(at, rows * channels);
     });
 }
 

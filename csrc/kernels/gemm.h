@@ -1,6 +1,6 @@
 // Products of matrices, C = A B, in three pieces that fit together: sources (how A and B are packed: sources.h), the
 // block (loops over K, rows and panels around the register tile of microkernel.h), and the epilogue (what becomes of a
-// finished sum). Products of few rows go without packing: thin.h.
+// finished sum). Few rows, or columns, go without packing: thin.h.
 //
 // An epilogue is called once for every finished part of a row band of C, by the thread that made it:
 //     void operator()(T* c, i64 ldc, i64 row, i64 rows, i64 column, i64 columns) const

@@ -24,7 +24,7 @@ Grid weight_grid(i64 m, i64 n, i64 k) {
   return g;
 }
 
-// linear_backward's scratch, in order: the sums of spans of dz's rows, dz where there is an activation, then
+// linear_backward's scratch, in order: the sums of spans of dz's rows, dz if there is an activation, the products'.
 template <class T>
 struct BackwardScratch {
   Grid dx, dw;

@@ -41,10 +41,7 @@ void fuse_at(const Nodes& nodes, size_t i, PassMemory& memory) {
 }  // namespace
 
 void fuse_accumulation(const Nodes& nodes, PassMemory& memory) {
-  for (size_t i = 0; i < nodes.size(); i++) {
-    fuse_at<float>(nodes, i, memory);
-    fuse_at<double>(nodes, i, memory);
-  }
+  each_node(nodes, [&](size_t i, auto zero) { fuse_at<decltype(zero)>(nodes, i, memory); });
 }
 
 }  // namespace chainrule

@@ -123,9 +123,7 @@ bool fuse_at(const Nodes& nodes, size_t i, PassMemory& memory) {
   for (T** const p : product.movable) {
     const Arena::Extent room = p ? extent_of(node, *p, true) : Arena::Extent{nullptr, nullptr};
     if (!overlap(room, extent_of(*behind, f.y, true))) continue;
-    const Arena::Extent own = memory.add_block(size_t(room.end - room.begin));
-    *p = reinterpret_cast<T*>(const_cast<char*>(own.begin));
-    known.push_back({own.begin, true, own});
+    *p = own_block<T>(memory, size_t(room.end - room.begin), &known);
   }
   *product.y = static_cast<T*>(f.y);
   if (f.residual)

@@ -55,6 +55,19 @@ inline Arena::Extent extent_of(const Node& node, const void* memory, bool writte
 // What a node uses, after its arguments were changed to pointers among `known`, the first of equal ones.
 void find_uses(Node& node, const std::vector<Known>& known);
 
+// A block of its own for what lay elsewhere, or nowhere: written, and perhaps read, by a node that knows it from here.
+template <class T>
+T* own_block(PassMemory& memory, size_t bytes, std::vector<Known>* known) {
+  const Arena::Extent own = memory.add_block(bytes);
+  for (const bool written : {true, false}) known->push_back({own.begin, written, own});
+  return reinterpret_cast<T*>(const_cast<char*>(own.begin));
+}
+// f(i, T()) for each node and both types of element.
+template <class F>
+void each_node(const Nodes& nodes, F&& f) {
+  for (size_t i = 0; i < nodes.size(); i++) f(i, float()), f(i, double());
+}
+
 bool touches(const Node& node, const Arena::Extent& memory);
 bool writes(const Node& node, const Arena::Extent& memory);
 // Whether one of the nodes between these two does.

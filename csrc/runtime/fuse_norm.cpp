@@ -73,9 +73,8 @@ void fuse_at(const Nodes& nodes, size_t i, PassMemory& memory) {
   if (lives_on(nodes, i, nodes[j].get(), made, memory)) return;
 
   Forward<T> forward;
-  size_t f = i;
-  while (f > 0 && (nodes[f - 1]->absorbed || !writes(*nodes[f - 1], seen))) f--;
-  if (f-- == 0 || !read_forward(*nodes[f], y, &forward) || !(forward == back)) return;
+  const size_t f = writer_of(nodes, i, seen);
+  if (f == i || !read_forward(*nodes[f], y, &forward) || !(forward == back)) return;
 
   // All that z is made of, as it was: the forward node leaves it alone, and those in between.
   std::vector<Known> known = known_of(*nodes[j]);
@@ -97,11 +96,7 @@ void fuse_at(const Nodes& nodes, size_t i, PassMemory& memory) {
     else if (k.memory != dy || k.memory != back.dx || overlap(k.extent, bias))
       return;
   }
-  if (room.begin) {
-    const Arena::Extent own = memory.add_block(size_t(room.end - room.begin));
-    *back.partials = reinterpret_cast<T*>(const_cast<char*>(own.begin));
-    known.push_back({own.begin, true, own});
-  }
+  if (room.begin) *back.partials = own_block<T>(memory, size_t(room.end - room.begin), &known);
   *back.dy = dy;
   *back.bias = forward.bias;
   *back.activation = Activation::relu;
@@ -115,10 +110,7 @@ void fuse_at(const Nodes& nodes, size_t i, PassMemory& memory) {
 }  // namespace
 
 void fuse_norms(const Nodes& nodes, PassMemory& memory) {
-  for (size_t i = 0; i < nodes.size(); i++) {
-    fuse_at<float>(nodes, i, memory);
-    fuse_at<double>(nodes, i, memory);
-  }
+  each_node(nodes, [&](size_t i, auto zero) { fuse_at<decltype(zero)>(nodes, i, memory); });
 }
 
 }  // namespace chainrule

@@ -43,12 +43,9 @@ void fuse_at(Nodes& nodes, size_t j, PassMemory& memory) {
     return;
   std::vector<Known> known = known_of(*relu);
   for (const Node* node : {nodes[f].get(), nodes[i].get()})
-    for (const Known& each : known_of(*node)) known.push_back({each.memory, each.written, each.extent});
+    for (const Known& k : known_of(*node)) known.push_back(k);
   const T* const dy = pool->template argument<2>();
-  const Arena::Extent own = memory.add_block(size_t(planes * out) * sizeof(T));
-  T* const masked = reinterpret_cast<T*>(const_cast<char*>(own.begin));
-  known.push_back({masked, true, own});
-  known.push_back({masked, false, own});
+  T* const masked = own_block<T>(memory, size_t(planes * out) * sizeof(T), &known);
   known.push_back({maxima, false, of_maxima});
   relu->template argument<0>() = masked;
   relu->template argument<1>() = dy;
@@ -65,10 +62,7 @@ void fuse_at(Nodes& nodes, size_t j, PassMemory& memory) {
 }  // namespace
 
 void fuse_pools(Nodes& nodes, PassMemory& memory) {
-  for (size_t j = 0; j < nodes.size(); j++) {
-    fuse_at<float>(nodes, j, memory);
-    fuse_at<double>(nodes, j, memory);
-  }
+  each_node(nodes, [&](size_t j, auto zero) { fuse_at<decltype(zero)>(nodes, j, memory); });
 }
 
 }  // namespace chainrule
