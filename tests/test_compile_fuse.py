@@ -104,6 +104,7 @@ RESIDUALS: dict[str, Callable[..., Any]] = {
     "gelu(r + h)": lambda x, w, r: F.gelu(r + F.linear(x, w)),
     "r in place": lambda x, w, r: (r * 2).add_(F.linear(x, w)),  # which adds, and copies
     "r is made before": lambda x, w, r: cr.exp(r) + F.linear(x, w),
+    "h in place": lambda x, w, r: F.linear(x, w).add_(r),
 }
 KEEPING: dict[str, Callable[..., Any]] = {
     "h + h": lambda x, w, r: (h := F.linear(x, w * r[0])) + h,
@@ -111,7 +112,7 @@ KEEPING: dict[str, Callable[..., Any]] = {
     "r is made later": lambda x, w, r: F.linear(x, w) + cr.exp(r),
     "r is written later": lambda x, w, r: ((y := r * 1), (h := F.linear(x, w)), y.mul_(2), h + y)[-1],
     "r is repeated": lambda x, w, r: F.linear(x, w) + r[:1],
-    "h in place": lambda x, w, r: F.linear(x, w).add_(r),
+    "h in place, seen by another": lambda x, w, r: (h := F.linear(x, w), h.detach(), h.add_(r))[2],
     "h of two": lambda x, w, r: F.linear(x, w) + F.linear(r, w),
     "after the activation": lambda x, w, r: F.relu(F.linear(x, w)) + r,
 }
@@ -141,6 +142,7 @@ ADDED: dict[str, Callable[..., Any]] = {
     "r + h": lambda h, r: r + h,
     "relu(h + r)": lambda h, r: F.relu(h + r),
     "silu(r + h)": lambda h, r: F.silu(r + h),
+    "h in place": lambda h, r: h.add_(r),
 }
 LEFT: dict[str, Callable[..., Any]] = {
     "h + h": lambda h, r: (h + h) * r,
@@ -149,7 +151,7 @@ LEFT: dict[str, Callable[..., Any]] = {
     "r is repeated": lambda h, r: h + r[:1],
     "r is a vector": lambda h, r: h + r[0, 0, 0],
     "r lies otherwise": lambda h, r: h + r.transpose(2, 3),
-    "h in place": lambda h, r: h.add_(r),
+    "h in place, seen by another": lambda h, r: (h.detach(), h.add_(r))[1],
     "after the activation": lambda h, r: F.relu(h) + r,
 }
 
@@ -336,7 +338,7 @@ CHAINS: dict[str, tuple[Callable[..., Any], list[str]]] = {
     "twice the same": (lambda a, b: ((a + b) * (a + b).tanh() - a,), ["add+add+tanh+mul+sub"]),
     "one operand for both": (lambda a, b: ((y := a + b) * y,), ["add+mul"]),
     "the first is returned": (lambda a, b: ((y := a * b), y.exp()), ["mul+exp"]),
-    "in place": (lambda a, b: ((a + b).relu_().mul_(b),), ["add+relu+copy+mul+copy"]),
+    "in place": (lambda a, b: ((a + b).relu_().mul_(b),), ["add+relu+mul"]),
     "with limits": (lambda a, b: (F.leaky_relu((a * b).clamp(-0.5, 2.0), 0.2),), ["mul+clamp+leaky_relu"]),
     "more than one chain holds": (
         lambda a, b: (a.exp().neg().exp().neg().exp().neg().exp().neg().exp().neg(),),
@@ -344,7 +346,7 @@ CHAINS: dict[str, tuple[Callable[..., Any], list[str]]] = {
     ),
     "something stands between": (lambda a, b: ((y := a + b) * y.sum(),), ["add", "sum", "mul"]),
     "what it reads is written before": (
-        lambda a, b: ((y := a + b), y.sum(), (z := y * 2), y.mul_(3), z - 1),
+        lambda a, b: ((y := a + b), y.sum(), (z := y * 2), y.detach(), y.mul_(3), z - 1),
         ["add", "sum", "mul", "mul+copy", "sub"],
     ),
     "another size": (lambda a, b: ((a + b)[1:] * 2,), ["add", "mul"]),
@@ -447,7 +449,7 @@ POOLS: dict[str, Callable[[cr.Tensor], cr.Tensor]] = {
     "ceil": lambda h: F.max_pool2d(F.relu(h), 2, 5, ceil_mode=True),
 }
 POOLS_LEFT: dict[str, Callable[[cr.Tensor], cr.Tensor]] = {
-    "the maxima change": lambda h: F.max_pool2d(F.relu(h), 2).neg_(),
+    "the maxima change": lambda h: (y := F.max_pool2d(F.relu(h), 2), y.detach(), y.neg_())[2],
     "y has another reader": lambda h: F.max_pool2d(y := F.relu(h), 2) + y[..., ::2, ::2] * 2,
     "y is another's": lambda h: F.max_pool2d(F.relu(h) * 2, 2),
     "the maxima are gone": lambda h: F.tanh(F.max_pool2d(F.relu(h), 2)).mean(1),

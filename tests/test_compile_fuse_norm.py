@@ -56,6 +56,8 @@ BEHIND: dict[str, Fn] = {
     "r + h": lambda h, r: r + h,
     "relu(h + r)": lambda h, r: F.relu(h + r),
     "tanh(r + h)": lambda h, r: cr.tanh(r + h),
+    "h in place": lambda h, r: h.add_(r),
+    "relu in place": lambda h, r: F.relu(h, inplace=True),
 }
 APART: dict[str, Fn] = {
     "h + h": lambda h, r: (h + h) * r,
@@ -64,8 +66,7 @@ APART: dict[str, Fn] = {
     "used before": lambda h, r: (h * r, F.relu(h))[1] + h,
     "r is made later": lambda h, r: h + cr.exp(r),
     "r is repeated": lambda h, r: h + r[:1],
-    "h in place": lambda h, r: h.add_(r),
-    "relu in place": lambda h, r: F.relu(h, inplace=True),
+    "h in place, seen by another": lambda h, r: (h.detach(), h.add_(r))[1],
     "after the activation": lambda h, r: F.relu(h) + r,
 }
 
@@ -132,7 +133,6 @@ STAYING: dict[str, Fn] = {
     "dz is the residual's gradient": lambda x, w, b, r: F.relu(norm(x, w, b) + r),
     "a residual without a gradient": lambda x, w, b, r: F.relu(norm(x, w, b) + r.detach()),
     "dz goes through another sum": with_second_reader,
-    "relu in place": lambda x, w, b, r: F.relu(norm(x, w, b), inplace=True),
     "h is used again": lambda x, w, b, r: F.relu(h := norm(x, w, b)) + h,
     "the bias changes": bias_that_changes,
     "two norms of one sum": lambda x, w, b, r: F.relu(norm(x, w, b) + norm(r, w, b)),

@@ -214,6 +214,8 @@ SAVED: dict[str, Callable[[Any, Any], Any]] = {
     "a view was saved": lambda lib, x: (lambda y: (y[0] * y[1], y.zero_())[0])(x * 1),
     "through detach": lambda lib, x: (lambda y: (y.exp(), y.mul(y), y.detach().zero_())[1])(x * 1),
     "by index": lambda lib, x: (lambda y: (y * y, y.__setitem__(0, 0.0))[0])(x * 1),
+    "output, in place": lambda lib, x: (x * 1).relu_().add_(1),
+    "output, in place, through detach": lambda lib, x: (lambda y: (y, y.detach().zero_())[0])((x * 1).exp_()),
 }
 
 
@@ -224,6 +226,58 @@ def test_a_saved_tensor_that_was_modified_is_noticed(f: Callable[[Any, Any], Any
         out = f(lib, x).sum()
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):
             out.backward()
+
+
+# What else refers to a tensor's memory, and what it sees there.
+REFERRING: dict[str, Callable[[Any], Callable[[], Any]]] = {
+    "nothing": lambda y: list,
+    "detached": lambda y: (lambda d: d.tolist)(y.detach()),
+    "a view": lambda y: (lambda v: v.tolist)(y[1:]),
+    "a view without history": lambda y: (lambda v: v.tolist)(y.detach()[0]),
+    "an array": lambda y: (lambda a: a.tolist)(y.detach().numpy()),
+    "a view of an array": lambda y: (lambda a: a.tolist)(y.detach().numpy()[::-1]),
+}
+ACTIVATIONS: dict[str, Callable[[Any, Any], Any]] = {
+    "relu": lambda lib, y: lib.nn.functional.relu(y, inplace=True),
+    "leaky_relu": lambda lib, y: lib.nn.functional.leaky_relu(y, 0.1, inplace=True),
+    "elu": lambda lib, y: lib.nn.functional.elu(y, inplace=True),
+    "silu": lambda lib, y: lib.nn.functional.silu(y, inplace=True),
+    "hardtanh": lambda lib, y: lib.nn.functional.hardtanh(y, inplace=True),
+    "dropout": lambda lib, y: lib.nn.functional.dropout(y, training=False, inplace=True),
+    "exp_": lambda lib, y: y.exp_(),
+    "relu_ + 1": lambda lib, y: y.relu_() + 1,
+    "+= of what was saved": lambda lib, y: (y.sigmoid(), y.__iadd__(1))[0],
+}
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS.values(), ids=ACTIVATIONS)
+@pytest.mark.parametrize("referring", REFERRING.values(), ids=REFERRING)
+def test_who_refers_to_the_memory_sees_the_change(
+    activation: Callable[[Any, Any], Any], referring: Callable[[Any], Callable[[], Any]]
+) -> None:
+    results = []
+    for lib in (cr, torch):
+        x = lib.tensor((values(3, 4) - 1).astype(np.float32), requires_grad=True)
+        y = x * 2
+        seen = referring(y)
+        z = activation(lib, y)
+        z.sum().backward()
+        results.append([np.asarray(seen()), y.detach().numpy(), z.detach().numpy(), x.grad.numpy()])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+
+
+def test_an_activation_in_place_is_not_copied() -> None:
+    x = cr.ones(1000, 1000, requires_grad=True)
+    y = x * 2
+    address, before = y.data_ptr(), cr.memory_stats()
+    assert y.relu_() is y
+    assert y.data_ptr() != address  # the result's, in which nobody can have looked for y
+    assert cr.memory_stats()["allocated_bytes"] == before["allocated_bytes"]
+    with cr.no_grad():
+        z = x * 2
+        address = z.data_ptr()
+        assert z.relu_().data_ptr() == address
 
 
 def test_what_needs_no_saved_value_may_be_modified() -> None:

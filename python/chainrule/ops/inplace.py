@@ -20,6 +20,7 @@ from chainrule.broadcasting import broadcasts_to
 from chainrule.formats import Order, copy, in_order, order_of
 from chainrule.ops.memory import write, zeros
 from chainrule.ops.view import replay, unbroadcast
+from chainrule.recording.state import current
 from chainrule.tensor import Tensor, Version, wrap
 
 __all__: list[str] = []
@@ -112,7 +113,8 @@ def check_history(x: Tensor, others: tuple[Any, ...] = ()) -> bool:
 
 
 def modify(x: Tensor, name: str, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-    """x becomes ``function(x, *args)``, in x's own memory, which its views and aliases share."""
+    """x becomes ``function(x, *args)``, in x's own memory, which its views and aliases share. Where there are none, a
+    tensor on the tape takes the result's memory instead: an activation in place costs what it costs elsewhere."""
     check_writable(x._array)
     recorded = check_history(x, args)
     old = x
@@ -139,29 +141,86 @@ def modify(x: Tensor, name: str, function: Callable[..., Tensor], *args: Any, **
     if recorded and result._node is None:  # a comparison, which doesn't depend on what it changes
         result = Forget.apply(old, result._array)
         recorded = result._node is not None
-    if recorded and sys.getrefcount(old) > _UNSAVED:
-        _keep(old)
-    write(x._array, result._array)
+    saved = recorded and sys.getrefcount(old) > _UNSAVED
+    # Not off the tape, where memory may be known by its address.
+    moves = (recorded or current() is not None) and _unseen(x, old, result)
+    if saved:
+        _freeze(old)
+    if moves:
+        x._array = result._array
+    else:
+        if saved:
+            old._array = copy(old._array)
+        write(x._array, result._array)
     x._bump()
     if recorded:
         assert result._node is not None
+        if moves:
+            _count_with(x, result)
         x._rebase(result._node, result._output_nr)
     return x
 
 
-def _keep(old: Tensor) -> None:
-    """Gives a saved tensor memory of its own, at the version at which it was saved."""
+def _freeze(old: Tensor) -> None:
+    """Keeps a saved tensor at the version at which it was saved."""
     version = Version()
     version.value = old._version
-    old._array, old._counter = copy(old._array), version
+    old._counter = version
 
 
-def _probe() -> int:
-    old = wrap(np.zeros(()))
-    return sys.getrefcount(old)
+def _saved_positions(result: Tensor) -> list[int]:
+    """Where its node keeps the memory of this result."""
+    outputs = result._node._saved_outputs if result._node is not None else None
+    return [] if not outputs else [i for i, nr in outputs.items() if nr == result._output_nr]
 
 
-_UNSAVED = _probe()
+def _unseen(x: Tensor, old: Tensor, result: Tensor) -> bool:
+    """Whether x may take the result's memory for its own: nobody else refers to x's memory, and to the result's nobody
+    but what its node saved."""
+    if result is old or x._base is not None or result._base is not None:
+        return False
+    if isinstance(x._array.base, np.ndarray) or isinstance(result._array.base, np.ndarray):
+        return False
+    if x._array.strides != result._array.strides or (result._node is not None and result._node._unpack is not None):
+        return False
+    references, array, result_array = _references(x, result)
+    return (
+        references <= _ALONE[0]
+        and array <= _ALONE[1] - (old is x)
+        and result_array - len(_saved_positions(result)) <= _ALONE[2]
+    )
+
+
+def _references(x: Tensor, result: Tensor) -> tuple[int, int, int]:
+    return sys.getrefcount(result), sys.getrefcount(x._array), sys.getrefcount(result._array)
+
+
+def _count_with(x: Tensor, result: Tensor) -> None:
+    """What was saved of the result is x's memory now: a later change of x shows there."""
+    node = result._node
+    assert node is not None
+    versions = list(node._versions)
+    for i in _saved_positions(result):
+        assert node._saved is not None
+        alias = node._saved[i]
+        assert alias is not None
+        alias._counter, versions[i] = x._shared_counter(), x._version
+    node._versions = tuple(versions)
+
+
+def _probe() -> tuple[int, tuple[int, int, int]]:
+    """What :func:`modify` and :func:`_unseen` count where nobody else refers to anything, ``old`` apart from x."""
+
+    def unseen(x: Tensor, old: Tensor, result: Tensor) -> tuple[int, int, int]:
+        return _references(x, result)
+
+    x = wrap(np.zeros(()))
+    old = wrap(x._array)
+    result = wrap(np.zeros(()))
+    return sys.getrefcount(old), unseen(x, old, result)
+
+
+_UNSAVED, _ALONE = _probe()
 
 
 def overwrite(x: Tensor, name: str, values: np.ndarray[Any, Any]) -> Tensor:
