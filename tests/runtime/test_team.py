@@ -67,13 +67,10 @@ def test_workers_that_are_no_longer_wanted_sleep() -> None:
     code = """
         from chainrule import _core
         from tests.runtime.test_team import busy_threads
-        for size in (6, 2, 2, 6):
-            print(busy_threads(size), end=" ")
+        for size in (6, 2, 6):  # beside other processes it may take a while
+            print(any((busy_threads(size) > 2) == (size > 2) for _ in range(20)))
     """
-    large, _, small, again = map(int, output(code, PYTHONPATH=os.pathsep.join(sys.path)).split())
-    assert large > 2
-    assert small <= 2
-    assert again > 2
+    assert output(code, PYTHONPATH=os.pathsep.join(sys.path)).split() == ["True"] * 3
 
 
 def test_a_team_of_more_than_256() -> None:
