@@ -102,7 +102,7 @@ RESIDUALS: dict[str, Callable[..., Any]] = {
     "h + r": lambda x, w, r: F.linear(x, w, w[0]) + r,
     "relu(h + r)": lambda x, w, r: F.relu(F.linear(x, w, w[0]) + r),
     "gelu(r + h)": lambda x, w, r: F.gelu(r + F.linear(x, w)),
-    "r in place": lambda x, w, r: (r * 2).add_(F.linear(x, w)),  # which adds, and copies
+    "r in place": lambda x, w, r: (r * 2).add_(F.linear(x, w)),
     "r is made before": lambda x, w, r: cr.exp(r) + F.linear(x, w),
     "h in place": lambda x, w, r: F.linear(x, w).add_(r),
 }

@@ -132,6 +132,7 @@ BINDINGS(testing) {
   m.def("testing_costs", testing_costs, py::arg("threads"), py::arg("rounds"));
   m.def("testing_pool", testing_pool, py::arg("milliseconds"));
   m.def("testing_set_loop_number", set_loop_number, py::arg("loop"));
+  m.def("testing_set_region_number", set_region_number, py::arg("number"));
   m.def("testing_leave_cpu", [] {  // the calling thread's CPU before and after it left it
     const int before = current_cpu();
     leave_cpu(before);

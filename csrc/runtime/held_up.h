@@ -1,6 +1,6 @@
 // Marks where the order of events between threads matters most. A thread may be held up anywhere, for as long as
-// another process has its core, but between two given instructions that comes once in a million regions. Builds with
-// CHAINRULE_DELAYS (those with sanitizers) sleep at the marks now and then, so that tests see it every second.
+// another process has its core, but tests hardly ever see it between two given instructions. Builds with
+// CHAINRULE_DELAYS (those with sanitizers) sleep at the marks now and then, so that they do.
 #pragma once
 
 #ifdef CHAINRULE_DELAYS

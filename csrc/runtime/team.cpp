@@ -272,9 +272,10 @@ void serve(int rank) {
   const FloatEnvironment fixed;
   int unwanted = 0;
   for (u32 seen = 0;;) {
-    // A region may be joined before its beginning is told: `seen` is ahead then, and joining it again would be wrong.
+    // A region may be joined before its beginning is told: `seen` is one ahead then, and joining it again would be
+    // wrong. No order is asked for: numbers pass 2^32 in hours, and this thread may have come late or slept.
     u32 now = call.begun.now();
-    for (; i32(now - seen) <= 0; now = call.begun.now()) call.begun.wait(now, kForever, kAwake);
+    for (; now == seen || now == seen - 1; now = call.begun.now()) call.begun.wait(now, kForever, kAwake);
     seen = now;
     const int size = join(call, rank);
     if (!size && rank >= call.size.load(std::memory_order_relaxed)) {
@@ -388,5 +389,6 @@ bool run_region(int threads, const RegionBody& given) {
 }
 
 void set_loop_number(u64 loop) { the_call().state.loop = loop; }
+void set_region_number(u32 number) { the_call().begun.set(number); }
 
 }  // namespace chainrule

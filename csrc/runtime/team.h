@@ -78,7 +78,8 @@ void set_num_threads(int n);  // 1 <= n <= kMostThreads
 // the next chunk.
 void set_interrupt_check(bool (*check)());
 
-// For tests: the number of the calling thread's latest loop.
+// For tests: the numbers of the workers' latest loop and region.
 void set_loop_number(u64 loop);
+void set_region_number(u32 number);
 
 }  // namespace chainrule

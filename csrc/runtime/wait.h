@@ -10,6 +10,7 @@ class Phase {
  public:
   u32 now() const { return value_.load(std::memory_order_acquire); }
   void advance();  // by one thread; the others see what it wrote before
+  void set(u32 value) { value_.store(value, std::memory_order_release); }  // wakes nobody
   // Until now() != before, or `nanoseconds` have passed. Spins for `spin` nanoseconds at first; true if it slept then.
   bool wait(u32 before, i64 nanoseconds, i64 spin = kSpin);
 

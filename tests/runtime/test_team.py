@@ -42,7 +42,7 @@ def test_chunks_and_barriers_with_threads_that_are_late(size: int) -> None:
 
 
 def test_a_worker_joins_a_region_of_its_size_once() -> None:
-    """The delays of a build with sanitizers (held_up.h) show within a second what else comes once in a day."""
+    """What breaks it shows in builds with sanitizers (held_up.h) within seconds, in others hardly ever."""
     for i in range(10_000):
         report = _core.testing_team((5, 2, 3)[i % 3], 1, 1 + i % 2, 0)  # no barrier: one that came early isn't kept
         assert healthy(report), (i, report)
@@ -86,6 +86,17 @@ def test_loop_numbers_start_over_before_they_overflow(before: int) -> None:
     for _ in range(3):
         report = _core.testing_team(2, 300, 20, 0)
         assert healthy(report), report
+
+
+@pytest.mark.parametrize("before", [2**31 - 3, 2**31, 2**32 - 3])
+def test_workers_that_come_after_billions_of_regions(before: int) -> None:
+    code = f"""
+        from chainrule import _core
+        _core.testing_set_region_number({before})
+        for i in range(9):
+            print(_core.testing_team(2 + i // 6, 60, 40, 97)["ranks"])  # naps give the others time to come
+    """
+    assert output(code).split() == ["2"] * 6 + ["3"] * 3
 
 
 def test_more_threads_than_cpus_meet_in_good_time() -> None:
