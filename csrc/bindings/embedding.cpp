@@ -22,7 +22,7 @@ py::array embedding(py::handle weight, py::handle index) {
     out.push_back(w.shape(1));
     py::array y = empty<T>("embedding", out);
     launch(Work(bytes(2.0 * sizeof(T) * double(i.size * w.shape(1)))), kernels<T>().embedding, data<T>(y), w.data,
-           i.data, i.size, w.shape(1));
+           i.data, i.size, w.shape(0), w.shape(1));
     return y;
   });
 }

@@ -1,14 +1,15 @@
 // Rows of a table. weight (rows, width), index (count,) in [0, rows):
 //   embedding            y[i] = weight[index[i]]
 //   embedding_backward   dweight[r] = Σ dy[i] over the i with index[i] = r, added in ascending i; 0 for padding_idx
-// Bindings have checked the indices. A thread owns a range of the table's rows and looks at every index.
+// Bindings have checked the indices. The table's size tells recordings whether products of its rows pay (fuse.h). A
+// thread owns a range of the table's rows and looks at every index.
 #include "kernels.h"
 #include "loops.h"
 
 namespace chainrule::CHAINRULE_ISA {
 
 template <class T>
-void embedding(Team& team, T* y, const T* weight, const i64* index, i64 count, i64 width) {
+void embedding(Team& team, T* y, const T* weight, const i64* index, i64 count, i64 /*rows*/, i64 width) {
   parallel_for(team, count, at_least<i64>(1, kFlatGrain / at_least<i64>(1, width)), [&](i64 begin, i64 end) {
     for (i64 i = begin; i < end; i++)
       each_vec<T>(0, width, [&](i64 j, auto lanes) {

@@ -48,9 +48,11 @@ char* Arena::fit(std::map<char*, size_t>& pieces, size_t bytes) {
   return begin;
 }
 
-// Half of what there is, so that there are few slabs; what is large gets one of its own size.
+// Half of what there is, so that there are few slabs; what is large gets one of its own size. Few blocks follow when
+// the recording is complete.
 void Arena::add_slab(std::map<char*, size_t>& pieces, size_t bytes) {
-  const size_t slab = std::max({bytes, kFirstSlab, std::min(size_t(total_) / 2 / kAlign * kAlign, kLargestSlab)});
+  const size_t more = closed_ ? 0 : std::min(size_t(total_) / 2 / kAlign * kAlign, kLargestSlab);
+  const size_t slab = std::max({bytes, kFirstSlab, more});
   char* memory = static_cast<char*>(pool_allocate(slab));
   slabs_.push_back(memory);
   total_ += i64(slab);

@@ -11,6 +11,7 @@ void fuse(Nodes& nodes, PassMemory& memory) {
   fuse_norms(nodes, memory);
   fuse_pools(nodes, memory);
   fuse_accumulation(nodes, memory);
+  fuse_tables(nodes, memory);
   fuse_chains(nodes, memory);
 }
 

@@ -39,6 +39,10 @@ void fuse_pools(Nodes& nodes, PassMemory& memory);
 // adds to the total.
 void fuse_accumulation(const Nodes& nodes, PassMemory& memory);
 
+// linear behind an embedding of many more tokens than the table has rows: the table's rows are multiplied, and the
+// products looked up. Both bits and meaning stay, for a product's row depends on its own row of the operand alone.
+void fuse_tables(Nodes& nodes, PassMemory& memory);
+
 // Element-wise kernels of one size, each made of what the one before it made: one pass over memory, in which what only
 // they use is never written.
 void fuse_chains(Nodes& nodes, PassMemory& memory);

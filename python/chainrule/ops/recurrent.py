@@ -123,7 +123,8 @@ def lstm(
     ``params`` are, layer by layer and direction by direction, weight_ih, weight_hh and with ``has_biases`` bias_ih and
     bias_hh. ``hx`` holds the first h and c, (layers times directions, batch, hidden); without it they are zeros.
     """
-    x = ops.transpose(input, 0, 1) if batch_first else input
+    # Kernels want contiguous operands, backward as well: copied here, they are copied once.
+    x = ops.transpose(input, 0, 1).contiguous() if batch_first else input
     directions, each = 1 + bidirectional, 4 if has_biases else 2
     hidden = params[1].shape[-1]
     stateless = hx is None
@@ -143,4 +144,4 @@ def lstm(
             finals.append((h, c))
         x = ops.cat(outs, -1) if bidirectional else outs[0]
     h_n, c_n = (ops.stack([f[k] for f in finals]) for k in (0, 1))
-    return ops.transpose(x, 0, 1) if batch_first else x, h_n, c_n
+    return ops.transpose(x, 0, 1).contiguous() if batch_first else x, h_n, c_n
