@@ -82,6 +82,12 @@ void check_range(const Input<i64>& values, i64 low, i64 high, std::optional<i64>
   if (recording && values.size > 0) recording->add(std::move(check));
 }
 
+void check_rows(const char* op, const Input<i64>& index, i64 rows) {
+  check_range(index, 0, rows, std::nullopt, [=](i64 bad) {
+    refuse(op, "index", "holding " + std::to_string(bad), "rows of a table of " + std::to_string(rows));
+  });
+}
+
 Flag::Flag() : flag_((Recording::Kept(), 1)) { *flag_ = 0; }
 
 void Flag::check(std::function<void()> refuse) const {

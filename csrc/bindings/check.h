@@ -11,6 +11,9 @@ namespace chainrule {
 void check_range(const Input<i64>& values, i64 low, i64 high, std::optional<i64> except,
                  std::function<void(i64)> refuse);
 
+// The argument `index`: rows of a table of that many.
+void check_rows(const char* op, const Input<i64>& index, i64 rows);
+
 // An int32 that a kernel sets to 1 where a value is bad. check() calls refuse(), which throws, if one was.
 class Flag {
  public:

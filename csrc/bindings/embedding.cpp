@@ -6,18 +6,12 @@
 namespace chainrule {
 namespace {
 
-void want_in_range(const char* op, const Input<i64>& index, i64 rows) {
-  check_range(index, 0, rows, std::nullopt, [=](i64 bad) {
-    refuse(op, "index", "holding " + std::to_string(bad), "rows of a table of " + std::to_string(rows));
-  });
-}
-
 py::array embedding(py::handle weight, py::handle index) {
   return by_dtype("embedding", "weight", weight, [&](auto zero) {
     using T = decltype(zero);
     const auto w = input<T>("embedding", "weight", weight, 2);
     const auto i = indices("embedding", "index", index);
-    want_in_range("embedding", i, w.shape(0));
+    check_rows("embedding", i, w.shape(0));
     Shape out = i.shape();
     out.push_back(w.shape(1));
     py::array y = empty<T>("embedding", out);
@@ -34,7 +28,7 @@ py::array embedding_backward(py::handle dy, py::handle index, i64 rows, py::hand
     const auto g = input<T>(op, "dy", dy);
     const auto i = indices(op, "index", index);
     if (rows < 0) refuse(op, "rows", std::to_string(rows), "zero or more");
-    want_in_range(op, i, rows);
+    check_rows(op, i, rows);
     Shape want = i.shape();
     want.push_back(g.ndim ? g.shape(-1) : 0);
     if (g.shape() != want)

@@ -1,7 +1,9 @@
 #include <algorithm>
 
 #include "bindings/arrays.h"
+#include "bindings/check.h"
 #include "bindings/launch.h"
+#include "bindings/losses.h"
 #include "bindings/registry.h"
 
 namespace chainrule {
@@ -29,23 +31,34 @@ Work work_of(const Recurrence& r, double gates) {
 }
 
 template <class T>
-py::tuple forward(py::handle x_in, py::handle weight, py::handle h0_in, py::handle c0_in, bool reverse) {
+py::tuple forward(py::handle x_in, py::handle weight, py::handle h0_in, py::handle c0_in, bool reverse,
+                  py::handle index_in) {
   constexpr const char* op = "lstm";
-  const auto x = input<T>(op, "x", x_in, 3);
+  const bool looked_up = !index_in.is_none();
+  const auto x = input<T>(op, "x", x_in, looked_up ? 2 : 3);
   const auto w = input<T>(op, "weight_hh", weight, 2);
-  const Recurrence r{x.shape(0), x.shape(1), hidden_of(op, w, weight, 4), reverse};
-  if (x.shape(2) != 4 * r.hidden)
+  Input<i64> index{};
+  if (looked_up) {
+    index = indices(op, "index", index_in);
+    if (index.ndim != 2) refuse(op, "index", describe(index_in), "2 dimensions");
+    check_rows(op, index, x.shape(0));
+  }
+  const Shape first = looked_up ? index.shape() : x.shape();
+  const Recurrence r{first[0], first[1], hidden_of(op, w, weight, 4), reverse};
+  if (x.shape(-1) != 4 * r.hidden)
     refuse(op, "x", describe(x_in),
-           "shape (steps, batch, " + std::to_string(4 * r.hidden) + ") to fit weight_hh, " + describe(weight));
+           (looked_up ? "shape (rows, " : "shape (steps, batch, ") + std::to_string(4 * r.hidden) +
+               ") to fit weight_hh, " + describe(weight));
   const auto h0 = input<T>(op, "h0", h0_in, Shape{r.batch, r.hidden});
   const auto c0 = input<T>(op, "c0", c0_in, Shape{r.batch, r.hidden});
   const Shape shape{r.steps, r.batch, r.hidden};
-  py::array out = empty<T>(op, shape), cells = empty<T>(op, shape), gates = empty<T>(op, x.shape());
+  py::array out = empty<T>(op, shape), cells = empty<T>(op, shape),
+            gates = empty<T>(op, {r.steps, r.batch, 4 * r.hidden});
   if (out.size() > 0) {
     const Work work = work_of(r, 4);
     const Scratch<T> scratch(kernels<T>().lstm_scratch(r, work.threads));
-    launch(work, kernels<T>().lstm, data<T>(out), data<T>(cells), data<T>(gates), x.data, w.data, h0.data, c0.data, r,
-           static_cast<T*>(scratch));
+    launch(work, kernels<T>().lstm, data<T>(out), data<T>(cells), data<T>(gates), x.data, index.data, w.data, h0.data,
+           c0.data, r, static_cast<T*>(scratch));
   }
   return py::make_tuple(out, cells, gates);
 }
@@ -84,8 +97,9 @@ py::tuple backward(py::handle dout_in, py::handle gates_in, py::handle cells_in,
   return py::make_tuple(dx, dh0, dc0);
 }
 
-py::tuple lstm(py::handle x, py::handle weight_hh, py::handle h0, py::handle c0, bool reverse) {
-  return by_dtype("lstm", "x", x, [&](auto zero) { return forward<decltype(zero)>(x, weight_hh, h0, c0, reverse); });
+py::tuple lstm(py::handle x, py::handle weight_hh, py::handle h0, py::handle c0, bool reverse, py::handle index) {
+  return by_dtype("lstm", "x", x,
+                  [&](auto zero) { return forward<decltype(zero)>(x, weight_hh, h0, c0, reverse, index); });
 }
 py::tuple lstm_backward(py::handle dout, py::handle gates, py::handle cells, py::handle c0, py::handle weight_hh,
                         py::handle dhn, py::handle dcn, bool reverse) {
@@ -97,7 +111,8 @@ py::tuple lstm_backward(py::handle dout, py::handle gates, py::handle cells, py:
 }  // namespace
 
 BINDINGS(recurrent) {
-  m.def("lstm", lstm, py::arg("x"), py::arg("weight_hh"), py::arg("h0"), py::arg("c0"), py::arg("reverse") = false);
+  m.def("lstm", lstm, py::arg("x"), py::arg("weight_hh"), py::arg("h0"), py::arg("c0"), py::arg("reverse") = false,
+        py::arg("index") = py::none());
   m.def("lstm_backward", lstm_backward, py::arg("dout"), py::arg("gates"), py::arg("cells"), py::arg("c0"),
         py::arg("weight_hh"), py::arg("dhn") = py::none(), py::arg("dcn") = py::none(), py::arg("reverse") = false);
 }

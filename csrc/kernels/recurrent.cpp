@@ -6,8 +6,8 @@
 //                   dh0 = dx_0 W, dc0 = dc_0 f_0; dhn and dcn are added at the last step
 // x, dx, gates (steps, batch, 4 hidden), W (4 hidden, hidden), out (h), cells (c), dout (steps, batch, hidden), h0, c0,
 // dh0, dc0, dhn, dcn (batch, hidden). gates (after their functions) and cells are saved. With `reverse`, t runs from
-// the last step to the first. The other gradients are products over all steps at once: dW = dx^T h_{t-1}, and x's
-// linear.
+// the last step to the first. With `index` (steps, batch), x_t is rows index[t] of x, whose rows are as many as are
+// used. The other gradients are products over all steps at once: dW = dx^T h_{t-1}, and x's linear.
 #include "recurrent.h"
 
 #include "kernels.h"
@@ -62,18 +62,25 @@ CHAINRULE_INLINE i64 step_at(const Recurrence& r, i64 n) { return r.reverse ? r.
 template <class T>
 struct ForwardStep {
   T *out, *cells, *gates;
-  const T *x, *before;  // before: c_{t-1}
+  const T* x;
+  const i64* index;  // of x's rows; null: they are in order
+  const T* before;   // c_{t-1}
   i64 hidden;
 
+  CHAINRULE_INLINE const T* input(i64 row, i64 unit) const {
+    return x + 4 * hidden * (index ? index[row] : row) + unit;
+  }
   CHAINRULE_INLINE void prefetch(i64 row, i64 unit) const {
-    for (i64 q = 0; q < 4; q++) __builtin_prefetch(x + (4 * row + q) * hidden + unit);
+    const T* const from = input(row, unit);
+    for (i64 q = 0; q < 4; q++) __builtin_prefetch(from + q * hidden);
     __builtin_prefetch(before + row * hidden + unit);
   }
   template <class L>
   CHAINRULE_INLINE vec<T> operator()(const T* z, i64 row, i64 unit, L lanes) const {
     const i64 at = row * hidden + unit, quarter = 4 * row * hidden + unit;
+    const T* const from = input(row, unit);
     vec<T> gate[4];
-    for (int q = 0; q < 4; q++) gate[q] = load(z + q * kUnits<T>) + load(x + quarter + q * hidden, lanes);
+    for (int q = 0; q < 4; q++) gate[q] = load(z + q * kUnits<T>) + load(from + q * hidden, lanes);
     const vec<T> i = sigmoid(gate[0]), f = sigmoid(gate[1]), g = tanh(gate[2]), o = sigmoid(gate[3]);
     const vec<T> c = fma(f, load(before + at, lanes), i * g), h = o * tanh(c);
     store(gates + quarter, i, lanes);
@@ -130,8 +137,8 @@ i64 lstm_scratch(const Recurrence& r, i64 threads) {
 }
 
 template <class T>
-void lstm(Team& team, T* out, T* cells, T* gates, const T* x, const T* w, const T* h0, const T* c0, const Recurrence& r,
-          T* scratch) {
+void lstm(Team& team, T* out, T* cells, T* gates, const T* x, const i64* index, const T* w, const T* h0, const T* c0,
+          const Recurrence& r, T* scratch) {
   const Plan p = forward_plan<T>(r, team.size());
   const Scratch<T> s(p, kFourGates<T>, 0, team.size());
   const State<T> states[2] = {{scratch + s.state, p.height, p.depth_blocks},
@@ -147,8 +154,13 @@ void lstm(Team& team, T* out, T* cells, T* gates, const T* x, const T* w, const 
       [&](i64 n, i64 row_block, i64 panel) {
         const i64 t = step_at(r, n);
         const T* const before = n == 0 ? c0 : cells + step_at(r, n - 1) * width;
-        const ForwardStep<T> step{out + t * width, cells + t * width, gates + 4 * t * width, x + 4 * t * width,
-                                  before,          r.hidden};
+        const ForwardStep<T> step{out + t * width,
+                                  cells + t * width,
+                                  gates + 4 * t * width,
+                                  index ? x : x + 4 * t * width,
+                                  index ? index + t * r.batch : nullptr,
+                                  before,
+                                  r.hidden};
         const State<T>& next = states[(n + 1) % 2];
         const i64 first = row_block * p.block_tiles * p.height, unit = panel * kUnits<T>;
         const i64 last = at_most(p.batch, first + p.block_tiles * p.height);

@@ -1,5 +1,6 @@
 // The linear layer behind an embedding of more tokens than the table has rows, as a character model's first: products
-// of the table's rows, which are then looked up. A row of a product has the same bits whatever the others are.
+// of the table's rows, which are then looked up, by the LSTM itself where one reads them. A row of a product has the
+// same bits whatever the others are.
 #include "runtime/fuse_nodes.h"
 
 namespace chainrule {
@@ -98,6 +99,22 @@ bool read_rows(const Nodes& nodes, size_t j, const T* x, i64 m, i64 width, Rows*
                     width * kItem, lookup->template argument<3>(), rows);
 }
 
+// The LSTM whose inputs' part is y, read by nothing else.
+template <class T>
+typename NodeOf<decltype(Kernels<T>::lstm)>::type* reader_of(const Nodes& nodes, size_t j, const T* y, i64 m, i64 n,
+                                                             const PassMemory& memory) {
+  const Arena::Extent block = extent_of(*nodes[j], y, true);
+  for (size_t i = j + 1; i < nodes.size(); i++) {
+    if (nodes[i]->absorbed || !touches(*nodes[i], block)) continue;
+    auto* const lstm = as(*nodes[i], kernels<T>().lstm);
+    if (!lstm || lstm->template argument<3>() != y || lstm->template argument<4>()) return nullptr;
+    const Recurrence& r = lstm->template argument<8>();
+    const bool whole = r.steps * r.batch == m && 4 * r.hidden == n;
+    return whole && !lives_on(nodes, j, lstm, block, memory) ? lstm : nullptr;
+  }
+  return nullptr;
+}
+
 template <class T>
 void fuse_at(Nodes& nodes, size_t j, PassMemory& memory) {
   constexpr i64 kLeastUses = 2;  // of each row of the table
@@ -117,24 +134,33 @@ void fuse_at(Nodes& nodes, size_t j, PassMemory& memory) {
 
   std::vector<Known> known = known_of(*linear);
   for (const Known& k : known_of(found)) known.push_back(k);
+  T* const y = linear->template argument<0>();
+  auto* const reader = reader_of(nodes, j, y, m, n, memory);
   auto series = std::make_unique<Series>();
   index += rows.first;
   known.push_back({index, false, sources[1]});
-  if (rows.order.dims > 1) {
+  if (reader || rows.order.dims > 1) {  // who reads later wants indices of its own
     i64* const ordered = own_block<i64>(memory, size_t(m) * sizeof(i64), &known);
     series->add(node_of(kernels<float>().copy, ordered, index, rows.order, i64(sizeof(i64))));
     index = ordered;
   }
   T* const products = own_block<T>(memory, size_t(size * n) * sizeof(T), &known);
-  T* const y = std::exchange(linear->template argument<0>(), products);
+  linear->template argument<0>() = products;
   linear->template argument<2>() = table;
   linear->template argument<6>() = size;
   const i64 scratch = kernels<T>().linear_scratch(size, n, k, linear->serial ? 1 : memory.threads());
   linear->template argument<10>() = own_block<T>(memory, size_t(scratch) * sizeof(T), &known);
   series->serial = linear->serial;
   series->cost = linear->cost * double(size) / double(m) + double(m * n) * sizeof(T) / 8;
+  if (reader) {
+    std::vector<Known> read = known_of(*reader);
+    for (const Known& k : known) read.push_back(k);
+    reader->template argument<3>() = products;
+    reader->template argument<4>() = index;
+    find_uses(*reader, read);
+  }
   series->add(std::move(nodes[j]));
-  series->add(node_of(kernels<T>().embedding, y, products, index, m, size, n));
+  if (!reader) series->add(node_of(kernels<T>().embedding, y, products, index, m, size, n));
   find_uses(*series, known);
   nodes[j] = std::move(series);
 

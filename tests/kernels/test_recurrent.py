@@ -13,6 +13,7 @@ from chainrule import kernels, reference
 RNG = np.random.default_rng(0)
 X, W, H0, C0 = (RNG.standard_normal(s).astype(np.float32) for s in ((3, 2, 20), (20, 5), (2, 5), (2, 5)))
 OUT, CELLS, GATES = kernels.lstm(X, W, H0, C0)
+INDEX = np.array([[1, 0], [0, 0], [1, 1]])
 
 
 def test_closed_and_open_gates(isa: str) -> None:
@@ -73,6 +74,14 @@ def test_odd_arrays_give_the_bits_of_their_copies() -> None:
     np.testing.assert_array_equal(kernels.lstm(X[::-1], W, H0, C0, True)[0], OUT[::-1])
 
 
+@pytest.mark.parametrize("index", [INDEX, INDEX.astype(np.int32), np.asfortranarray(INDEX), INDEX[::-1]])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_rows_of_a_table_are_looked_up(index: Any, reverse: bool, isa: str) -> None:
+    found = kernels.lstm(X[0], W, H0, C0, reverse, index)
+    for a, b in zip(found, kernels.lstm(X[0][index], W, H0, C0, reverse), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_gradients_are_the_finite_differences() -> None:
     x, w, h0, c0 = (a.astype(np.float64) for a in (X, W, H0, C0))
     for reverse in (False, True):
@@ -103,6 +112,22 @@ BAD: list[tuple[str, tuple[Any, ...], type[Exception], str]] = [
     ("lstm", (X[..., :19], W, H0, C0), ValueError, "argument 'x' is a float32 array of shape (3, 2, 19)"),
     ("lstm", (X, W[:19], H0, C0), ValueError, "argument 'weight_hh' is a float32 array of shape (19, 5)"),
     ("lstm", (X[..., :0], W[:0, :0], H0, C0), ValueError, "argument 'weight_hh' is a float32 array of shape (0, 0)"),
+    (
+        "lstm",
+        (X, W, H0, C0, False, INDEX),
+        ValueError,
+        "argument 'x' is a float32 array of shape (3, 2, 20), want 2 dim",
+    ),
+    (
+        "lstm",
+        (X[0], W, H0, C0, False, INDEX * 2),
+        ValueError,
+        "argument 'index' is holding 2, want rows of a table of 2",
+    ),
+    ("lstm", (X[0], W, H0, C0, False, INDEX - 1), ValueError, "argument 'index' is holding -1"),
+    ("lstm", (X[0], W, H0, C0, False, INDEX[0]), ValueError, "argument 'index' is a int64 array of shape (2,)"),
+    ("lstm", (X[0], W, H0, C0, False, INDEX * 1.0), TypeError, "argument 'index' is a float64 array"),
+    ("lstm", (X[0, :, 1:], W, H0, C0, False, INDEX), ValueError, "argument 'x' is a float32 array of shape (2, 19)"),
     ("lstm", (X, W, H0[:1], C0), ValueError, "argument 'h0' is a float32 array of shape (1, 5)"),
     ("lstm", (X, W, H0, C0[:, :4]), ValueError, "argument 'c0' is a float32 array of shape (2, 4)"),
     (

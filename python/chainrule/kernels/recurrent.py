@@ -17,7 +17,9 @@ __all__ = ["lstm", "lstm_backward"]
 Array = np.ndarray
 
 
-def lstm(x: Array, weight_hh: Array, h0: Array, c0: Array, reverse: bool = False) -> tuple[Array, Array, Array]:
+def lstm(
+    x: Array, weight_hh: Array, h0: Array, c0: Array, reverse: bool = False, index: Array | None = None
+) -> tuple[Array, Array, Array]:
     """The outputs h, the cells c and the gates of every step.
 
     z = x_t + h_{t-1} weight_hh^T; i, f, o = sigmoid(z), g = tanh(z); c_t = f c_{t-1} + i g; h_t = o tanh(c_t).
@@ -25,8 +27,11 @@ def lstm(x: Array, weight_hh: Array, h0: Array, c0: Array, reverse: bool = False
     x is (steps, batch, 4 hidden), inputs times weight_ih^T plus biases; weight_hh (4 hidden, hidden), h0 and c0
     (batch, hidden). The outputs and cells are (steps, batch, hidden), the gates, after their functions, as x; cells and
     gates are for :func:`lstm_backward`. With ``reverse`` the steps run from the last to the first.
+
+    With ``index``, int64 (steps, batch) or int32, x is a table (rows, 4 hidden) and x_t its rows index[t], as where few
+    tokens occur: the products of an embedding's rows, made once. ValueError for an index outside of the table.
     """
-    return _core.lstm(x, weight_hh, h0, c0, reverse)
+    return _core.lstm(x, weight_hh, h0, c0, reverse, index)
 
 
 def lstm_backward(

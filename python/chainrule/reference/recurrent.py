@@ -19,7 +19,10 @@ def _sigmoid(z: Array) -> Array:
     return 1 / (1 + np.exp(-z))
 
 
-def lstm(x: Array, weight_hh: Array, h0: Array, c0: Array, reverse: bool = False) -> tuple[Array, Array, Array]:
+def lstm(
+    x: Array, weight_hh: Array, h0: Array, c0: Array, reverse: bool = False, index: Array | None = None
+) -> tuple[Array, Array, Array]:
+    x = x if index is None else x[index]
     steps, batch, hidden = x.shape[0], x.shape[1], weight_hh.shape[1]
     out, cells = np.empty((2, steps, batch, hidden), x.dtype)
     gates = np.empty_like(x)

@@ -38,6 +38,19 @@ def arguments(shape: tuple[int, int, int]) -> Callable[[np.random.Generator, np.
     return make
 
 
+def table_arguments(
+    shape: tuple[int, int, int], reverse: bool
+) -> Callable[[np.random.Generator, np.dtype], tuple[Any, ...]]:
+    """x is a table of 5 rows."""
+
+    def make(rng: np.random.Generator, dtype: np.dtype) -> tuple[Any, ...]:
+        x, w, h0, c0 = arguments(shape)(rng, dtype)
+        table = rng.standard_normal((5, x.shape[-1])).astype(dtype)
+        return table, w, h0, c0, reverse, rng.integers(0, 5, x.shape[:2])
+
+    return make
+
+
 def backward_arguments(
     shape: tuple[int, int, int], reverse: bool, given: tuple[bool, bool, bool]
 ) -> Callable[[np.random.Generator, np.dtype], tuple[Any, ...]]:
@@ -58,8 +71,9 @@ def backward_arguments(
 FUNCTION = 3  # units in the last place of a sigmoid or a tanh, at most
 
 
-def condition(x: Array, w: Array, h0: Array, c0: Array, reverse: bool = False) -> Any:
+def condition(x: Array, w: Array, h0: Array, c0: Array, reverse: bool = False, index: Any = None) -> Any:
     """Rounding errors in units of eps, carried from step to step."""
+    x = x if index is None else x[index]
     out, cells, gates = reference.lstm(x, w, h0, c0, reverse)
     errors = [np.empty_like(a) for a in (out, cells, gates)]
     h, c, eh, ec = h0, c0, np.zeros_like(h0), np.zeros_like(c0)
@@ -115,6 +129,7 @@ CASES = [
     for id in [f"{'x'.join(map(str, shape))}{'-reverse' if reverse else ''}"]
     for case in (
         Case("lstm", id, arguments(shape), {"reverse": reverse}, 1, condition),
+        Case("lstm", f"{id}-index", table_arguments(shape, reverse), {}, 1, condition),
         Case(
             "lstm_backward",
             id,
