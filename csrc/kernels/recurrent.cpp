@@ -76,18 +76,24 @@ struct ForwardStep {
     __builtin_prefetch(before + row * hidden + unit);
   }
   template <class L>
-  CHAINRULE_INLINE vec<T> operator()(const T* z, i64 row, i64 unit, L lanes) const {
+  CHAINRULE_INLINE void cell(const T* z, i64 row, i64 unit, L lanes) const {
     const i64 at = row * hidden + unit, quarter = 4 * row * hidden + unit;
     const T* const from = input(row, unit);
     vec<T> gate[4];
     for (int q = 0; q < 4; q++) gate[q] = load(z + q * kUnits<T>) + load(from + q * hidden, lanes);
     const vec<T> i = sigmoid(gate[0]), f = sigmoid(gate[1]), g = tanh(gate[2]), o = sigmoid(gate[3]);
-    const vec<T> c = fma(f, load(before + at, lanes), i * g), h = o * tanh(c);
+    const vec<T> c = fma(f, load(before + at, lanes), i * g);
     store(gates + quarter, i, lanes);
     store(gates + quarter + hidden, f, lanes);
     store(gates + quarter + 2 * hidden, g, lanes);
     store(gates + quarter + 3 * hidden, o, lanes);
     store(cells + at, c, lanes);
+  }
+  // Apart from cell(), so that a row needn't wait for both of its functions that follow each other.
+  template <class L>
+  CHAINRULE_INLINE vec<T> output(i64 row, i64 unit, L lanes) const {
+    const i64 at = row * hidden + unit;
+    const vec<T> h = load(gates + 4 * row * hidden + 3 * hidden + unit, lanes) * tanh(load(cells + at, lanes));
     store(out + at, h, lanes);
     return h;
   }
@@ -167,8 +173,8 @@ void lstm(Team& team, T* out, T* cells, T* gates, const T* x, const i64* index, 
         for (i64 row = first; row < last; row++) step.prefetch(row, unit);
         state_product(z, p, states[n % 2], row_block, scratch + panel * s.panel, kFourGates<T>);
         each_vec<T>(unit, at_most(r.hidden, unit + kUnits<T>), [&](i64 u, auto lanes) {
-          for (i64 row = first; row < last; row++)
-            next.put(row, u, step(z + (row - first) * kFourGates<T>, row, u, lanes), lanes);
+          for (i64 row = first; row < last; row++) step.cell(z + (row - first) * kFourGates<T>, row, u, lanes);
+          for (i64 row = first; row < last; row++) next.put(row, u, step.output(row, u, lanes), lanes);
         });
       });
 }
