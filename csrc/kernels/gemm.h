@@ -42,14 +42,18 @@ CHAINRULE_INLINE Grid grid_of(i64 batches, i64 m, i64 n, i64 k) {
   constexpr i64 kSmallChunk = i64(1) << 19;     // products: 5 to 10 us
   constexpr i64 kLeastChunk = i64(1) << 15;     // 0.5 us
   constexpr i64 kFewColumns = 512 / sizeof(T);  // a packed tile of A should serve this many
+  constexpr i64 kMostPartials = i64(1) << 22;
+  const i64 spans = at_least(i64(1), ceil_div(k, kSpanK));
+  const bool splits = spans > 1 && m * n > 0 && batches * spans * m * n <= kMostPartials;
   i64 rows = at_most(m, kMostRows), columns = at_most(round_up(n, kPanel<T>), kMostColumns);
   const auto chunks = [&] {
     return batches * ceil_div(m, at_least(rows, i64(1))) * ceil_div(n, at_least(columns, i64(1)));
   };
+  const auto items = [&] { return splits ? spans * chunks() : chunks(); };
   // With few chunks, one that is left over for a single thread costs more than packing B for half as many rows.
-  if (chunks() < 2 * kEnoughChunks) rows = at_most(m, kMostRows / 2);
+  if (items() < 2 * kEnoughChunks) rows = at_most(m, kMostRows / 2);
   // Few rows take as long as kThinCost of them: reading B is what costs.
-  while (chunks() < kEnoughChunks && at_least(rows, kThinCost) * columns * k >= 2 * kSmallChunk) {
+  while (items() < kEnoughChunks && at_least(rows, kThinCost) * columns * k >= 2 * kSmallChunk) {
     // Near squares: packing B is shared by a chunk's rows, packing A by its columns.
     const bool tall = rows >= 6 * kTileRows;
     if (columns >= kFewColumns && (columns >= rows || !tall))
@@ -74,9 +78,8 @@ CHAINRULE_INLINE Grid grid_of(i64 batches, i64 m, i64 n, i64 k) {
   g.columns = g.column_chunks ? round_up(ceil_div(n, g.column_chunks), kPanel<T>) : 0;
   if (g.columns) g.column_chunks = ceil_div(n, g.columns);
   if (g.rows) g.row_chunks = ceil_div(m, g.rows);
-  g.spans = at_least(i64(1), ceil_div(k, kSpanK));
-  constexpr i64 kMostPartials = i64(1) << 22;
-  g.split = g.spans > 1 && m * n > 0 && chunks() < kEnoughChunks && batches * g.spans * m * n <= kMostPartials;
+  g.spans = spans;
+  g.split = splits && chunks() < kEnoughChunks;
   return g;
 }
 
@@ -141,6 +144,18 @@ CHAINRULE_INLINE void send_for_next(const A& a, const KBlock<T>& block, i64 tile
   send_for(a, block.at.row + first + begin, last - begin, k, at_most(kBlockK, end - k));
 }
 
+// The same for operands whose rows are those of K: a share of the next block, so that it comes while this one is
+// multiplied. Sent for as it is packed, by the first tile alone, it would have to come in a fifth of the time.
+template <class T, class A, class B>
+CHAINRULE_INLINE void send_for_next_rows(const A& a, const B& b, const KBlock<T>& block, i64 tile, i64 panel, i64 end) {
+  const i64 next = block.k + block.depth, rows = at_most(kBlockK, end - next);
+  if (rows <= 0) return;
+  const i64 products = block.tiles * block.panels, product = tile * block.panels + panel;
+  const i64 first = next + product * rows / products, last = next + (product + 1) * rows / products;
+  send_for_rows(a, first, last, block.at.row, block.at.rows);
+  send_for_rows(b, first, last, block.at.column, block.at.columns);
+}
+
 // c = or += the product over one block of K; the last block ends at `end`.
 template <class T, class A, class B>
 CHAINRULE_INLINE void multiply_block(T* c, i64 ldc, bool add, const KBlock<T>& block, i64 end, const A& a, const B& b,
@@ -173,6 +188,7 @@ CHAINRULE_INLINE void multiply_block(T* c, i64 ldc, bool add, const KBlock<T>& b
     if (!passes) a.pack(block.tile(), row, rows, k, depth);
     for (i64 p = 0; p < block.panels; p++) {
       send_for_next(a, block, t, p, end);
+      send_for_next_rows(a, b, block, t, p, end);
       T* const to = band + p * kPanel<T>;
       if constexpr (kPassable<B>)
         if (t == 0 && p < passed) {
@@ -295,7 +311,7 @@ CHAINRULE_INLINE void products(Team& team, i64 batches, const Grid& g, T* scratc
       at_least(i64(1), kSmallChunk / at_least(i64(1), at_least(g.rows, kThinCost) * g.columns * at_most(g.k, kSpanK)));
   parallel_for(team, batches * chunks * spans, g.split ? 1 : grain, [&](i64 begin, i64 end) {
     for (i64 i = begin; i < end; i++) {
-      const i64 batch = i / (chunks * spans), chunk = i / spans % chunks, span = i % spans;
+      const i64 batch = i / (chunks * spans), span = i / chunks % spans, chunk = i % chunks;
       const auto p = make(batch);
       const Part at = part_of<T>(g, chunk);
       if (!g.split) {
