@@ -1,16 +1,20 @@
 // conv2d_backward_weight: dw[o, c, ky, kx] = sum over n, v, u of dy[n, o, v, u] x[n, c, iy, ix], as in conv.cpp.
 //
-// Chosen by the shape: Winograd's transforms (conv_winograd_weight.h), products in lanes of channels
+// Chosen by the shape: products of pixels as they lie (one tap, channels_last), Winograd's transforms (conv_winograd_weight.h), products in lanes of channels
 // (conv_lanes_weight.h) or of images (conv_batch_weight.h), and, for what is left, dot products of planes:
 //
 // The positions (n, v, u) are cut into blocks: some images, or a band of one image's rows. A block's sums are dot
 // products in lanes (conv_dots.h) of dy as it lies with the planes of conv_planes.h; blocks are added in ascending
 // order inside chunks, and the chunks' sums in ascending order. docs/numerics.md has the cut. Of channels_last images
 // the planes of a block are made first.
+#include <limits>
+
 #include "conv_batch_weight.h"
 #include "conv_dots.h"
 #include "conv_lanes_weight.h"
 #include "conv_winograd_weight.h"
+#include "gemm.h"
+#include "kernels.h"
 
 namespace chainrule::CHAINRULE_ISA {
 
@@ -155,10 +159,16 @@ void block_weights(T* dw, const T* dy, const T* x, const Conv2d& conv, const Siz
   v.off_y += row * v.step_y, v.off_x += column * v.step_x;
   const i64 depth = s.in * s.taps, terms = at_most(cut.terms, depth - term), positions = v.rows * v.columns;
   const i64 copy = round_up((cut.storage - 2 * vec<T>::size) / cut.images, vec<T>::size);
+  constexpr i64 kMostOffset = std::numeric_limits<i32>::max();
   i32 offset[kBlockK];
   DotBlock dot{images, positions, s.size, conv.cout * s.size, copy, add};
   x += first * s.x.image, dy += first * s.y.image + at * s.y.pixel;
-  if (planar(conv)) {
+  const T* planes_of_terms = storage;
+  if (planar(conv) && pointwise(conv) && terms * s.image <= kMostOffset) {  // where they lie
+    for (i64 k = 0; k < terms; k++) offset[k] = i32(k * s.image);
+    planes_of_terms = x + term * s.image + at;
+    dot.x_image = s.x.image;
+  } else if (planar(conv)) {
     const Band band = band_of(v);
     for (i64 n = 0; n < images; n++) copy_terms(storage + n * copy, x + n * s.x.image, term, terms, band);
     find_terms(offset, term, terms, band);
@@ -186,7 +196,7 @@ void block_weights(T* dw, const T* dy, const T* x, const Conv2d& conv, const Siz
     for (i64 i = 0; i < k_tiles; i++) {
       const i64 k = i * terms / k_tiles, o = j * s.out / o_tiles;
       dots(dw + o * depth + k, depth, (j + 1) * s.out / o_tiles - o, (i + 1) * terms / k_tiles - k,
-           dy + o * dot.dy_channel, storage, offset + k, dot);
+           dy + o * dot.dy_channel, planes_of_terms, offset + k, dot);
     }
 }
 
@@ -248,12 +258,30 @@ CHAINRULE_INLINE bool by_lanes(const Conv2d& conv, const Sizes& s) {
          worth_lane_products<T>(view_of(conv.window), s.in, s.out);
 }
 
+// One tap that sees the pixels as they lie: a product of matrices for each group, as a linear layer's.
+CHAINRULE_INLINE bool by_pixels(const Conv2d& conv, const Sizes& s) {
+  return pointwise(conv) && !planar(conv) && !depthwise(s.out, s.in, view_of(conv.window));
+}
+template <class T>
+Grid pixel_grid(const Conv2d& conv, const Sizes& s) {
+  return grid_of<T>(conv.groups, s.out, s.in, conv.batch * s.size);
+}
+template <class T>
+void pixel_gradient(Team& team, T* dw, const T* dy, const T* x, const Conv2d& conv, const Sizes& s, T* scratch) {
+  const Grid grid = pixel_grid<T>(conv, s);
+  products<T>(team, conv.groups, grid, scratch, [&](i64 g) {
+    return product_of(dw + g * s.out * s.in, s.in, false, TransposedRows<T>{dy + g * s.out, conv.cout, s.out},
+                      PlainColumns<T>{x + g * s.in, conv.cin, worth_reading_direct<T>(grid, conv.cin)}, NoEpilogue{});
+  });
+}
+
 }  // namespace
 
 template <class T>
 i64 conv2d_backward_weight_scratch(const Conv2d& conv, i64 threads) {
   const Sizes s = sizes_of(conv);
   if (s.in == 0) return 0;
+  if (by_pixels(conv, s)) return products_scratch<T>(conv.groups, pixel_grid<T>(conv, s), threads);
   const i64 direct = by_lanes<T>(conv, s)               ? LaneGradientCut<T>(conv, s).scratch(threads)
                      : worth_batch_gradient<T>(conv, s) ? BatchGradientCut<T>(conv, s).scratch(threads)
                                                         : sums_scratch<T>(conv, s, threads);
@@ -264,6 +292,7 @@ i64 conv2d_backward_weight_scratch(const Conv2d& conv, i64 threads) {
 template <class T>
 void conv2d_backward_weight(Team& team, T* dw, const T* dy, const T* x, const Conv2d& conv, T* scratch) {
   const Sizes s = sizes_of(conv);
+  if (by_pixels(conv, s)) return pixel_gradient(team, dw, dy, x, conv, s, scratch);
   if constexpr (kTransforms<T>)
     if (by_winograd<T>(conv, s) && filter_gradient(team, dw, dy, x, weight_filter(conv, s), scratch)) return;
   if (by_lanes<T>(conv, s)) return lane_gradient(team, dw, dy, x, conv, s, scratch);

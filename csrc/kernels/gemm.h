@@ -144,16 +144,19 @@ CHAINRULE_INLINE void send_for_next(const A& a, const KBlock<T>& block, i64 tile
   send_for(a, block.at.row + first + begin, last - begin, k, at_most(kBlockK, end - k));
 }
 
-// The same for operands whose rows are those of K: a share of the next block, so that it comes while this one is
-// multiplied. Sent for as it is packed, by the first tile alone, it would have to come in a fifth of the time.
+// What product number i of a block sends for, of the rows of A and B that make up the next one.
 template <class T, class A, class B>
-CHAINRULE_INLINE void send_for_next_rows(const A& a, const B& b, const KBlock<T>& block, i64 tile, i64 panel, i64 end) {
-  const i64 next = block.k + block.depth, rows = at_most(kBlockK, end - next);
-  if (rows <= 0) return;
-  const i64 products = block.tiles * block.panels, product = tile * block.panels + panel;
-  const i64 first = next + product * rows / products, last = next + (product + 1) * rows / products;
-  send_for_rows(a, first, last, block.at.row, block.at.rows);
-  send_for_rows(b, first, last, block.at.column, block.at.columns);
+CHAINRULE_INLINE Lines next_lines(const A& a, const B& b, const KBlock<T>& block, i64 i, i64 end) {
+  constexpr i64 line = 64 / sizeof(T);
+  const i64 next = block.k + block.depth;
+  const Part& at = block.at;
+  const i64 of_a = ceil_div(at.rows, line), of_b = ceil_div(at.columns, line);
+  if (next < end && i < of_a)
+    return {reinterpret_cast<const char*>(a.data + next * a.ld + at.row + i * line) + 63, a.ld * i64(sizeof(T))};
+  i -= of_a;
+  if (next < end && i < of_b)
+    return {reinterpret_cast<const char*>(b.data + next * b.ld + at.column + i * line) + 63, b.ld * i64(sizeof(T))};
+  return {reinterpret_cast<const char*>(block.scratch)};
 }
 
 // c = or += the product over one block of K; the last block ends at `end`.
@@ -177,6 +180,7 @@ CHAINRULE_INLINE void multiply_block(T* c, i64 ldc, bool add, const KBlock<T>& b
                                     at_most(strip, depth - s), &stride[p]);
       if (s == 0) panel[p] = part;
     }
+  [[maybe_unused]] i64 sent = 0;  // columns of lines
   for (i64 t = 0; t < block.tiles; t++) {
     const i64 first = block.row(t), rows = block.row(t + 1) - first, row = at.row + first;
     T* const band = c + first * ldc;
@@ -188,7 +192,6 @@ CHAINRULE_INLINE void multiply_block(T* c, i64 ldc, bool add, const KBlock<T>& b
     if (!passes) a.pack(block.tile(), row, rows, k, depth);
     for (i64 p = 0; p < block.panels; p++) {
       send_for_next(a, block, t, p, end);
-      send_for_next_rows(a, b, block, t, p, end);
       T* const to = band + p * kPanel<T>;
       if constexpr (kPassable<B>)
         if (t == 0 && p < passed) {
@@ -201,7 +204,14 @@ CHAINRULE_INLINE void multiply_block(T* c, i64 ldc, bool add, const KBlock<T>& b
           passing_product(to, ldc, rows, add, a.passed(block.tile(), row, k), EvenRows<T>{panel[p], stride[p]}, depth);
           continue;
         }
-      tile_product(to, ldc, rows, block.columns(p), add, tile, panel[p], stride[p], depth);
+      if constexpr (kByDepth<A> && kByDepth<B>) {
+        const Lines next[2] = {next_lines(a, b, block, sent, end), next_lines(a, b, block, sent + 1, end)};
+        sent += 2;
+        tile_of<T, kTileRows, kTileVecs>(to, ldc, rows, block.columns(p), add, tile,
+                                         SendingRows<T>{panel[p], stride[p], {next[0], next[1]}}, depth);
+      } else {
+        tile_product(to, ldc, rows, block.columns(p), add, tile, panel[p], stride[p], depth);
+      }
     }
     if (k + depth == end) finish(band, row, rows);
   }

@@ -48,6 +48,25 @@ struct EvenRows {
   static CHAINRULE_INLINE vec<T> fetch(const T* p, int v) { return load(p + v * vec<T>::size); }
 };
 
+// The same, and on the way two columns of cache lines are sent for, a row of each at a time: what comes next. All at once
+// they would be more than a core can wait for, and hold up what the tile itself reads.
+struct Lines {
+  const char* at;
+  i64 step = 0;  // bytes; 0: a line that is there
+  CHAINRULE_INLINE void send_for(i64 k) const { __builtin_prefetch(at + k * step, 0, 2); }
+};
+template <class T>
+struct SendingRows {
+  const T* data;
+  i64 ld;
+  Lines next[2];
+  CHAINRULE_INLINE const T* row(i64 k) const {
+    next[0].send_for(k), next[1].send_for(k);
+    return data + k * ld;
+  }
+  static CHAINRULE_INLINE vec<T> fetch(const T* p, int v) { return load(p + v * vec<T>::size); }
+};
+
 // An operand where it lies, copied to its packed layout as it is read: the first tile that wants it packs it in the
 // shadow of its products. kAhead rows are on their way to the L2 (the rows of a matrix are often a multiple of 4 KB
 // apart, so that the L1 has room for eight of them): 32 take as long as memory does, 250 ns. They are sent for by the

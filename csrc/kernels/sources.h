@@ -158,21 +158,12 @@ CHAINRULE_INLINE void send_for(const PlainRows<T>& a, i64 row, i64 rows, i64 k, 
     for (i64 i = 0; i < depth; i += 64 / i64(sizeof(T))) send_for(a.data + r * a.ld + k + i);
 }
 
-// Sends for rows [k, last) of K, where an operand's rows lie so, of its columns [column, column + columns).
+// Whether an operand's rows are those of K: what a product reads next is then a run of each.
 template <class Source>
-CHAINRULE_INLINE void send_for_rows(const Source&, i64, i64, i64, i64) {}
+constexpr bool kByDepth = false;
 template <class T>
-CHAINRULE_INLINE void send_for_lines(const T* data, i64 ld, i64 k, i64 last, i64 column, i64 columns) {
-  for (; k < last; k++)
-    for (i64 j = 0; j < columns; j += 64 / i64(sizeof(T))) send_for(data + k * ld + column + j);
-}
+constexpr bool kByDepth<TransposedRows<T>> = true;
 template <class T>
-CHAINRULE_INLINE void send_for_rows(const PlainColumns<T>& b, i64 k, i64 last, i64 column, i64 columns) {
-  send_for_lines(b.data, b.ld, k, last, column, columns);
-}
-template <class T>
-CHAINRULE_INLINE void send_for_rows(const TransposedRows<T>& a, i64 k, i64 last, i64 row, i64 rows) {
-  send_for_lines(a.data, a.ld, k, last, row, rows);
-}
+constexpr bool kByDepth<PlainColumns<T>> = true;
 
 }  // namespace chainrule::CHAINRULE_ISA
