@@ -1,7 +1,8 @@
 // conv2d_backward_weight: dw[o, c, ky, kx] = sum over n, v, u of dy[n, o, v, u] x[n, c, iy, ix], as in conv.cpp.
 //
-// Chosen by the shape: products of pixels as they lie (one tap, channels_last), Winograd's transforms (conv_winograd_weight.h), products in lanes of channels
-// (conv_lanes_weight.h) or of images (conv_batch_weight.h), and, for what is left, dot products of planes:
+// Chosen by the shape: products of pixels as they lie (one tap, channels_last), Winograd's transforms
+// (conv_winograd_weight.h), products in lanes of channels (conv_lanes_weight.h) or of images (conv_batch_weight.h),
+// and, for what is left, dot products of planes:
 //
 // The positions (n, v, u) are cut into blocks: some images, or a band of one image's rows. A block's sums are dot
 // products in lanes (conv_dots.h) of dy as it lies with the planes of conv_planes.h; blocks are added in ascending

@@ -126,6 +126,7 @@ struct KBlock {
   i64 tiles, panels;
   i64 k, depth;
   T* scratch;
+  const T* after;  // B's rows that the thread multiplies next, if K ends here; null: who knows
   // Tiles of equal height: a short last one would keep too few accumulators busy.
   CHAINRULE_INLINE i64 row(i64 tile) const { return tile * at.rows / tiles; }
   CHAINRULE_INLINE i64 columns(i64 panel) const { return at_most(kPanel<T>, at.columns - panel * kPanel<T>); }
@@ -144,19 +145,24 @@ CHAINRULE_INLINE void send_for_next(const A& a, const KBlock<T>& block, i64 tile
   send_for(a, block.at.row + first + begin, last - begin, k, at_most(kBlockK, end - k));
 }
 
-// What product number i of a block sends for, of the rows of A and B that make up the next one.
+// The i-th column of cache lines among the rows of A and B that the thread multiplies after this block: the next
+// block's, or, where K ends here, those of B's next part. Without an address: there is none.
 template <class T, class A, class B>
 CHAINRULE_INLINE Lines next_lines(const A& a, const B& b, const KBlock<T>& block, i64 i, i64 end) {
   constexpr i64 line = 64 / sizeof(T);
-  const i64 next = block.k + block.depth;
-  const Part& at = block.at;
-  const i64 of_a = ceil_div(at.rows, line), of_b = ceil_div(at.columns, line);
-  if (next < end && i < of_a)
-    return {reinterpret_cast<const char*>(a.data + next * a.ld + at.row + i * line) + 63, a.ld * i64(sizeof(T))};
-  i -= of_a;
-  if (next < end && i < of_b)
-    return {reinterpret_cast<const char*>(b.data + next * b.ld + at.column + i * line) + 63, b.ld * i64(sizeof(T))};
-  return {reinterpret_cast<const char*>(block.scratch)};
+  const auto lines = [&](const T* rows, i64 ld) {
+    return Lines{reinterpret_cast<const char*>(rows + i * line) + 63, ld * i64(sizeof(T))};
+  };
+  const i64 k = block.k + block.depth;
+  const T* rows = block.after;
+  if constexpr (kByDepth<A>)
+    if (k < end) {
+      const i64 of_a = ceil_div(block.at.rows, line);
+      if (i < of_a) return lines(a.data + k * a.ld + block.at.row, a.ld);
+      i -= of_a;
+      rows = b.data + k * b.ld + block.at.column;
+    }
+  return rows && k >= (kByDepth<A> ? 0 : end) && i < ceil_div(block.at.columns, line) ? lines(rows, b.ld) : Lines{};
 }
 
 // c = or += the product over one block of K; the last block ends at `end`.
@@ -204,14 +210,18 @@ CHAINRULE_INLINE void multiply_block(T* c, i64 ldc, bool add, const KBlock<T>& b
           passing_product(to, ldc, rows, add, a.passed(block.tile(), row, k), EvenRows<T>{panel[p], stride[p]}, depth);
           continue;
         }
-      if constexpr (kByDepth<A> && kByDepth<B>) {
-        const Lines next[2] = {next_lines(a, b, block, sent, end), next_lines(a, b, block, sent + 1, end)};
-        sent += 2;
-        tile_of<T, kTileRows, kTileVecs>(to, ldc, rows, block.columns(p), add, tile,
-                                         SendingRows<T>{panel[p], stride[p], {next[0], next[1]}}, depth);
-      } else {
-        tile_product(to, ldc, rows, block.columns(p), add, tile, panel[p], stride[p], depth);
+      if constexpr (kByDepth<B>) {
+        const Lines next = next_lines(a, b, block, sent, end);
+        if (next.at) {
+          const Lines second = next_lines(a, b, block, sent + 1, end);
+          sent += 2;
+          tile_of<T, kTileRows, kTileVecs>(to, ldc, rows, block.columns(p), add, tile,
+                                           SendingRows<T>{panel[p], stride[p], {next, second.at ? second : next}},
+                                           depth);
+          continue;
+        }
       }
+      tile_product(to, ldc, rows, block.columns(p), add, tile, panel[p], stride[p], depth);
     }
     if (k + depth == end) finish(band, row, rows);
   }
@@ -221,7 +231,7 @@ CHAINRULE_INLINE void multiply_block(T* c, i64 ldc, bool add, const KBlock<T>& b
 // then a tile.
 template <class T, class A, class B>
 CHAINRULE_OUT_OF_LINE void multiply_part(T* c, i64 ldc, bool add, Part at, i64 begin, i64 end, const A& a, const B& b,
-                                         T* scratch, Finish<T> finish = {}) {
+                                         T* scratch, Finish<T> finish = {}, const T* after = nullptr) {
   const A source = for_columns(a, at.column);
   if constexpr (kThin<A, B>)
     if (at.rows <= kThinRows) {
@@ -245,8 +255,8 @@ CHAINRULE_OUT_OF_LINE void multiply_part(T* c, i64 ldc, bool add, Part at, i64 b
   }
   const i64 tiles = ceil_div(at.rows, i64(kTileRows)), panels = ceil_div(at.columns, kPanel<T>);
   for (i64 k = begin; k < end; k += kBlockK, add = true)
-    multiply_block(c, ldc, add, KBlock<T>{at, tiles, panels, k, at_most(kBlockK, end - k), scratch}, end, source, b,
-                   finish);
+    multiply_block(c, ldc, add, KBlock<T>{at, tiles, panels, k, at_most(kBlockK, end - k), scratch, after}, end, source,
+                   b, finish);
 }
 
 // to[r][j] = or += from[r][j].
@@ -263,7 +273,7 @@ CHAINRULE_INLINE void add_part(T* to, i64 ldto, const T* from, i64 ldfrom, i64 r
 // where K is one span, else of the sum of spans. scratch: thread_scratch() elements.
 template <class T, class A, class B, class Epilogue>
 CHAINRULE_INLINE void product_part(T* c, i64 ldc, bool add, Part at, i64 k, const A& a, const B& b,
-                                   const Epilogue& epilogue, T* scratch) {
+                                   const Epilogue& epilogue, T* scratch, const T* after) {
   const auto whole = [&](T* band, i64 row, i64 rows) { epilogue(band, ldc, row, rows, at.column, at.columns); };
   Finish<T> finish;
   if constexpr (kChanges<Epilogue>)
@@ -274,7 +284,7 @@ CHAINRULE_INLINE void product_part(T* c, i64 ldc, bool add, Part at, i64 k, cons
       for (i64 j = 0; j < at.columns; j += vec<T>::size) store(c + r * ldc + j, vec<T>(0), at.columns - j);
     return finish(c, at.row, at.rows);
   }
-  if (k <= kSpanK) return multiply_part(c, ldc, add, at, 0, k, a, b, scratch, finish);
+  if (k <= kSpanK) return multiply_part(c, ldc, add, at, 0, k, a, b, scratch, finish, after);
   const i64 first = add ? 0 : kSpanK;
   if (!add) multiply_part(c, ldc, false, at, 0, first, a, b, scratch);
   T* const span = scratch + kBlockK * round_up(at.columns, kPanel<T>) + kTileSize<T>;
@@ -325,7 +335,14 @@ CHAINRULE_INLINE void products(Team& team, i64 batches, const Grid& g, T* scratc
       const auto p = make(batch);
       const Part at = part_of<T>(g, chunk);
       if (!g.split) {
-        product_part(p.c + at.row * p.ldc + at.column, p.ldc, p.add, at, g.k, p.a, p.b, p.epilogue, own);
+        const T* after = nullptr;
+        if constexpr (kByDepth<decltype(p.b)>)
+          if (i + 1 < batches * chunks) {
+            const auto q = make((i + 1) / chunks);
+            after = q.b.data + part_of<T>(g, (i + 1) % chunks).column;
+            if (after == p.b.data + at.column) after = nullptr;
+          }
+        product_part(p.c + at.row * p.ldc + at.column, p.ldc, p.add, at, g.k, p.a, p.b, p.epilogue, own, after);
         continue;
       }
       T* const to = partials + ((batch * spans + span) * g.m + at.row) * g.n + at.column;

@@ -48,11 +48,11 @@ struct EvenRows {
   static CHAINRULE_INLINE vec<T> fetch(const T* p, int v) { return load(p + v * vec<T>::size); }
 };
 
-// The same, and on the way two columns of cache lines are sent for, a row of each at a time: what comes next. All at once
-// they would be more than a core can wait for, and hold up what the tile itself reads.
+// The same, and on the way two columns of cache lines are sent for, a row of each at a time: what comes next. All at
+// once they would be more than a core can wait for, and hold up what the tile itself reads.
 struct Lines {
-  const char* at;
-  i64 step = 0;  // bytes; 0: a line that is there
+  const char* at = nullptr;
+  i64 step = 0;  // bytes
   CHAINRULE_INLINE void send_for(i64 k) const { __builtin_prefetch(at + k * step, 0, 2); }
 };
 template <class T>
