@@ -8,8 +8,6 @@
 // products in lanes (conv_dots.h) of dy as it lies with the planes of conv_planes.h; blocks are added in ascending
 // order inside chunks, and the chunks' sums in ascending order. docs/numerics.md has the cut. Of channels_last images
 // the planes of a block are made first.
-#include <limits>
-
 #include "conv_batch_weight.h"
 #include "conv_dots.h"
 #include "conv_lanes_weight.h"
@@ -160,7 +158,7 @@ void block_weights(T* dw, const T* dy, const T* x, const Conv2d& conv, const Siz
   v.off_y += row * v.step_y, v.off_x += column * v.step_x;
   const i64 depth = s.in * s.taps, terms = at_most(cut.terms, depth - term), positions = v.rows * v.columns;
   const i64 copy = round_up((cut.storage - 2 * vec<T>::size) / cut.images, vec<T>::size);
-  constexpr i64 kMostOffset = std::numeric_limits<i32>::max();
+  constexpr i64 kMostOffset = i64(0x7FFFFFFF);
   i32 offset[kBlockK];
   DotBlock dot{images, positions, s.size, conv.cout * s.size, copy, add};
   x += first * s.x.image, dy += first * s.y.image + at * s.y.pixel;

@@ -119,6 +119,14 @@ struct Finish {
   }
 };
 
+// What a part's products send for on the way (microkernel.h). Not where it is near: they would take longer, by 1 to 3
+// %.
+template <class T>
+struct Ahead {
+  bool far = false;          // what is multiplied lies beyond the L2
+  const T* after = nullptr;  // B's first row of the part that this thread multiplies next; null: who knows
+};
+
 // A part's tiles and panels, and a block of K that they are packed for.
 template <class T>
 struct KBlock {
@@ -126,7 +134,7 @@ struct KBlock {
   i64 tiles, panels;
   i64 k, depth;
   T* scratch;
-  const T* after;  // B's rows that the thread multiplies next, if K ends here; null: who knows
+  Ahead<T> ahead;
   // Tiles of equal height: a short last one would keep too few accumulators busy.
   CHAINRULE_INLINE i64 row(i64 tile) const { return tile * at.rows / tiles; }
   CHAINRULE_INLINE i64 columns(i64 panel) const { return at_most(kPanel<T>, at.columns - panel * kPanel<T>); }
@@ -145,24 +153,25 @@ CHAINRULE_INLINE void send_for_next(const A& a, const KBlock<T>& block, i64 tile
   send_for(a, block.at.row + first + begin, last - begin, k, at_most(kBlockK, end - k));
 }
 
-// The i-th column of cache lines among the rows of A and B that the thread multiplies after this block: the next
-// block's, or, where K ends here, those of B's next part. Without an address: there is none.
+// The i-th column of cache lines of what the thread multiplies after this block: the next block of A and B, or, where K
+// ends here, the first of B's next part. Without an address: there is none.
 template <class T, class A, class B>
 CHAINRULE_INLINE Lines next_lines(const A& a, const B& b, const KBlock<T>& block, i64 i, i64 end) {
   constexpr i64 line = 64 / sizeof(T);
-  const auto lines = [&](const T* rows, i64 ld) {
-    return Lines{reinterpret_cast<const char*>(rows + i * line) + 63, ld * i64(sizeof(T))};
+  const auto lines = [&](const T* first, i64 ld, i64 width) {
+    if (!first || i >= ceil_div(width, line)) return Lines{};
+    return Lines{reinterpret_cast<const char*>(first + i * line) + 63, ld * i64(sizeof(T))};
   };
-  const i64 k = block.k + block.depth;
-  const T* rows = block.after;
-  if constexpr (kByDepth<A>)
-    if (k < end) {
-      const i64 of_a = ceil_div(block.at.rows, line);
-      if (i < of_a) return lines(a.data + k * a.ld + block.at.row, a.ld);
-      i -= of_a;
-      rows = b.data + k * b.ld + block.at.column;
-    }
-  return rows && k >= (kByDepth<A> ? 0 : end) && i < ceil_div(block.at.columns, line) ? lines(rows, b.ld) : Lines{};
+  const i64 k = block.k + block.depth, depth = at_most(kBlockK, end - k);
+  const Part& at = block.at;
+  if (!block.ahead.far) return {};
+  if (k == end) return lines(block.ahead.after, b.ld, b.width(at.columns, block.depth));
+  if constexpr (kSends<A>) {
+    const i64 width = a.width(at.rows, depth), columns = ceil_div(width, line);
+    if (i < columns) return lines(a.first(at.row, k), a.ld, width);
+    i -= columns;
+  }
+  return lines(b.first(at.column, k), b.ld, b.width(at.columns, depth));
 }
 
 // c = or += the product over one block of K; the last block ends at `end`.
@@ -210,7 +219,7 @@ CHAINRULE_INLINE void multiply_block(T* c, i64 ldc, bool add, const KBlock<T>& b
           passing_product(to, ldc, rows, add, a.passed(block.tile(), row, k), EvenRows<T>{panel[p], stride[p]}, depth);
           continue;
         }
-      if constexpr (kByDepth<B>) {
+      if constexpr (kSends<B>) {
         const Lines next = next_lines(a, b, block, sent, end);
         if (next.at) {
           const Lines second = next_lines(a, b, block, sent + 1, end);
@@ -231,7 +240,7 @@ CHAINRULE_INLINE void multiply_block(T* c, i64 ldc, bool add, const KBlock<T>& b
 // then a tile.
 template <class T, class A, class B>
 CHAINRULE_OUT_OF_LINE void multiply_part(T* c, i64 ldc, bool add, Part at, i64 begin, i64 end, const A& a, const B& b,
-                                         T* scratch, Finish<T> finish = {}, const T* after = nullptr) {
+                                         T* scratch, Ahead<T> ahead, Finish<T> finish = {}) {
   const A source = for_columns(a, at.column);
   if constexpr (kThin<A, B>)
     if (at.rows <= kThinRows) {
@@ -255,7 +264,7 @@ CHAINRULE_OUT_OF_LINE void multiply_part(T* c, i64 ldc, bool add, Part at, i64 b
   }
   const i64 tiles = ceil_div(at.rows, i64(kTileRows)), panels = ceil_div(at.columns, kPanel<T>);
   for (i64 k = begin; k < end; k += kBlockK, add = true)
-    multiply_block(c, ldc, add, KBlock<T>{at, tiles, panels, k, at_most(kBlockK, end - k), scratch, after}, end, source,
+    multiply_block(c, ldc, add, KBlock<T>{at, tiles, panels, k, at_most(kBlockK, end - k), scratch, ahead}, end, source,
                    b, finish);
 }
 
@@ -273,7 +282,7 @@ CHAINRULE_INLINE void add_part(T* to, i64 ldto, const T* from, i64 ldfrom, i64 r
 // where K is one span, else of the sum of spans. scratch: thread_scratch() elements.
 template <class T, class A, class B, class Epilogue>
 CHAINRULE_INLINE void product_part(T* c, i64 ldc, bool add, Part at, i64 k, const A& a, const B& b,
-                                   const Epilogue& epilogue, T* scratch, const T* after) {
+                                   const Epilogue& epilogue, T* scratch, Ahead<T> ahead) {
   const auto whole = [&](T* band, i64 row, i64 rows) { epilogue(band, ldc, row, rows, at.column, at.columns); };
   Finish<T> finish;
   if constexpr (kChanges<Epilogue>)
@@ -284,13 +293,13 @@ CHAINRULE_INLINE void product_part(T* c, i64 ldc, bool add, Part at, i64 k, cons
       for (i64 j = 0; j < at.columns; j += vec<T>::size) store(c + r * ldc + j, vec<T>(0), at.columns - j);
     return finish(c, at.row, at.rows);
   }
-  if (k <= kSpanK) return multiply_part(c, ldc, add, at, 0, k, a, b, scratch, finish, after);
+  if (k <= kSpanK) return multiply_part(c, ldc, add, at, 0, k, a, b, scratch, ahead, finish);
   const i64 first = add ? 0 : kSpanK;
-  if (!add) multiply_part(c, ldc, false, at, 0, first, a, b, scratch);
+  if (!add) multiply_part(c, ldc, false, at, 0, first, a, b, scratch, ahead);
   T* const span = scratch + kBlockK * round_up(at.columns, kPanel<T>) + kTileSize<T>;
   for (i64 begin = first; begin < k; begin += kSpanK) {
     const i64 end = at_most(k, begin + kSpanK);
-    multiply_part(span, at.columns, false, at, begin, end, a, b, scratch);
+    multiply_part(span, at.columns, false, at, begin, end, a, b, scratch, ahead);
     add_part(c, ldc, span, at.columns, at.rows, at.columns, true);
   }
   finish(c, at.row, at.rows);
@@ -322,7 +331,8 @@ CHAINRULE_INLINE Part part_of(const Grid& g, i64 chunk) {
 // scratch: products_scratch() elements.
 template <class T, class Make>
 CHAINRULE_INLINE void products(Team& team, i64 batches, const Grid& g, T* scratch, Make&& make) {
-  constexpr i64 kSmallChunk = i64(1) << 15;
+  constexpr i64 kSmallChunk = i64(1) << 15, kNear = i64(1) << 20;
+  const bool far = batches * (g.m + g.n) * g.k * i64(sizeof(T)) > kNear;
   const i64 chunks = g.row_chunks * g.column_chunks;
   const i64 spans = g.split ? g.spans : 1;
   T* const own = scratch + team.rank() * thread_scratch<T>(g);
@@ -334,19 +344,19 @@ CHAINRULE_INLINE void products(Team& team, i64 batches, const Grid& g, T* scratc
       const i64 batch = i / (chunks * spans), span = i / chunks % spans, chunk = i % chunks;
       const auto p = make(batch);
       const Part at = part_of<T>(g, chunk);
+      Ahead<T> ahead{far, nullptr};
       if (!g.split) {
-        const T* after = nullptr;
-        if constexpr (kByDepth<decltype(p.b)>)
+        if constexpr (kSends<decltype(p.b)>)
           if (i + 1 < batches * chunks) {
             const auto q = make((i + 1) / chunks);
-            after = q.b.data + part_of<T>(g, (i + 1) % chunks).column;
-            if (after == p.b.data + at.column) after = nullptr;
+            const T* const after = q.b.first(part_of<T>(g, (i + 1) % chunks).column, 0);
+            ahead.after = after != p.b.first(at.column, 0) ? after : nullptr;
           }
-        product_part(p.c + at.row * p.ldc + at.column, p.ldc, p.add, at, g.k, p.a, p.b, p.epilogue, own, after);
+        product_part(p.c + at.row * p.ldc + at.column, p.ldc, p.add, at, g.k, p.a, p.b, p.epilogue, own, ahead);
         continue;
       }
       T* const to = partials + ((batch * spans + span) * g.m + at.row) * g.n + at.column;
-      multiply_part(to, g.n, false, at, span * kSpanK, at_most(g.k, (span + 1) * kSpanK), p.a, p.b, own);
+      multiply_part(to, g.n, false, at, span * kSpanK, at_most(g.k, (span + 1) * kSpanK), p.a, p.b, own, ahead);
     }
   });
   if (!g.split) return;

@@ -49,6 +49,8 @@ struct TransposedRows {
     for (i64 i = 0; i < depth; i++) all.pass(unused, tile + i * Layout::kDepth);
     all.put(sums_of(row, k), adds(k), rows);
   }
+  CHAINRULE_INLINE const T* first(i64 row, i64 k) const { return data + k * ld + row; }
+  CHAINRULE_INLINE i64 width(i64 rows, i64) const { return rows; }
   CHAINRULE_INLINE PassedByDepth<T> passed(T* tile, i64 row, i64 k) const {
     return {data + k * ld + row, ld, tile, sums ? sums_of(row, k) : nullptr, adds(k)};
   }
@@ -81,6 +83,8 @@ struct PlainColumns {
   const T* data;
   i64 ld;
   bool direct;
+  CHAINRULE_INLINE const T* first(i64 column, i64 k) const { return data + k * ld + column; }
+  CHAINRULE_INLINE i64 width(i64 columns, i64) const { return columns; }
   CHAINRULE_INLINE const T* panel(T* packed, i64 column, i64 columns, i64 k, i64 depth, i64* stride) const {
     const T* from = data + k * ld + column;
     *stride = ld;
@@ -102,6 +106,8 @@ template <class T>
 struct TransposedColumns {
   const T* data;
   i64 ld;
+  CHAINRULE_INLINE const T* first(i64 column, i64 k) const { return data + column * ld + k; }
+  CHAINRULE_INLINE i64 width(i64, i64 depth) const { return depth; }
   CHAINRULE_INLINE const T* panel(T* packed, i64 column, i64 columns, i64 k, i64 depth, i64* stride) const {
     *stride = kPanel<T>;
     const T* const from = data + column * ld + k;
@@ -158,12 +164,14 @@ CHAINRULE_INLINE void send_for(const PlainRows<T>& a, i64 row, i64 rows, i64 k, 
     for (i64 i = 0; i < depth; i += 64 / i64(sizeof(T))) send_for(a.data + r * a.ld + k + i);
 }
 
-// Whether an operand's rows are those of K: what a product reads next is then a run of each.
+// Whether a block of an operand is sent for in time as columns of cache lines, a row of each at a time: first(r, k) is
+// where its rows begin, width() how long they are. Rows of A are sent for otherwise (above).
 template <class Source>
-constexpr bool kByDepth = false;
+constexpr bool kSends = false;
 template <class T>
-constexpr bool kByDepth<TransposedRows<T>> = true;
+constexpr bool kSends<TransposedRows<T>> = true;
 template <class T>
-constexpr bool kByDepth<PlainColumns<T>> = true;
-
+constexpr bool kSends<PlainColumns<T>> = true;
+template <class T>
+constexpr bool kSends<TransposedColumns<T>> = true;
 }  // namespace chainrule::CHAINRULE_ISA

@@ -75,6 +75,24 @@ def test_a_residual_has_the_bits_of_an_addition_afterwards(isa: str, dtype: Any,
                 np.testing.assert_array_equal(got, want)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("shape", [(2, 1, 1), (3, 5, 7), (5, 31, 29)])
+def test_one_taps_weight_gradient_is_a_linear_layers(isa: str, shape: Any, groups: int, dtype: Any) -> None:
+    batch, h, w = shape
+    rng = np.random.default_rng(10)
+    x, dy = (rng.standard_normal((batch, c, h, w)).astype(dtype) for c in (groups * 18, groups * 7))
+    dw = kernels.conv2d_backward_weight(channels_last(dy), channels_last(x), (groups * 7, 18, 1, 1), groups=groups)
+    for g in range(groups):
+        of_g = slice(g * 7, g * 7 + 7)
+        pixels, outputs = (
+            a[:, part].transpose(0, 2, 3, 1).reshape(batch * h * w, -1)
+            for a, part in ((x, slice(g * 18, g * 18 + 18)), (dy, of_g))
+        )
+        expected = kernels.linear_backward(outputs, pixels, np.zeros((7, 18), dtype), needs=(False, True, False))[1]
+        np.testing.assert_array_equal(dw[of_g, :, 0, 0], expected)
+
+
 def test_threads_do_not_change_the_bits_of_channels_last(isa: str, threads: int) -> None:
     """Against planes, whose kernels' tests cover every number of threads."""
     rng = np.random.default_rng(9)

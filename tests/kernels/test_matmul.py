@@ -115,6 +115,24 @@ def test_a_rows_bits_do_not_depend_on_its_batch(rng: np.random.Generator, dtype:
     np.testing.assert_array_equal(kernels.matmul(b.T, a.T).T, whole)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("transposed", ["", "a", "b"])
+@pytest.mark.parametrize("shape", [(64, 300, 9001), (300, 64, 8200), (300, 300, 5000), (64, 9000, 70), (40, 600, 600)])
+def test_a_part_has_the_bits_of_the_whole(
+    rng: np.random.Generator, shape: tuple[int, int, int], transposed: str, dtype: Any, isa: str
+) -> None:
+    """Of products that share out spans of a long K, and of those that send for what they read next."""
+    m, n, k = shape
+    ta, tb = transposed == "a", transposed == "b"
+    a = rng.standard_normal((k, m) if ta else (m, k)).astype(dtype)
+    b = rng.standard_normal((n, k) if tb else (k, n)).astype(dtype)
+    whole = kernels.matmul(a, b, ta, tb)
+    np.testing.assert_allclose(whole, (a.T if ta else a) @ (b.T if tb else b), rtol=1e-4, atol=1e-3)
+    rows, columns = slice(m - 21, m), slice(n // 2 - 3, n // 2 + 20)
+    some = kernels.matmul(a[:, rows] if ta else a[rows], b[columns] if tb else b[:, columns], ta, tb)
+    np.testing.assert_array_equal(some, whole[rows, columns])
+
+
 def reference_order(a: np.ndarray, b: np.ndarray, fma: Callable[[float, float, float], float]) -> float:
     """The specified order of a sum (docs/numerics.md), term by term."""
     spans = []
