@@ -8,7 +8,7 @@
 //
 // The order of the sums is fixed by K alone (kBlockK, kSpanK: docs/numerics.md): everything here may be tuned freely.
 #pragma once
-#include "thin.h"
+#include "grid.h"
 
 namespace chainrule::CHAINRULE_ISA {
 
@@ -21,93 +21,6 @@ constexpr bool kChanges = true;
 template <>
 inline constexpr bool kChanges<NoEpilogue> = false;
 
-// How C is cut into chunks, and K into spans that are computed apart when C alone has too few chunks.
-struct Grid {
-  i64 m, n, k;
-  i64 rows, columns;  // of a chunk
-  i64 row_chunks, column_chunks;
-  i64 spans;        // of K, each at most kSpanK; 1 when K is empty
-  bool split;       // the spans' sums go to scratch and are added in a second pass
-  bool by_columns;  // chunks are numbered column by column: a thread's share is of columns, and it reads those of B
-                    // alone
-};
-
-constexpr i64 kThinCost = 4;
-constexpr i64 kMostRows = 504;     // its half is a multiple of every ISA's kTileRows: tiles come out even
-constexpr i64 kMostColumns = 256;  // a block of B: 256 KB of float32 in the L2, beside A's tile in the L1
-
-template <class T>
-CHAINRULE_INLINE Grid grid_of(i64 batches, i64 m, i64 n, i64 k) {
-  constexpr i64 kEnoughChunks = 16;
-  constexpr i64 kSmallChunk = i64(1) << 19;     // products: 5 to 10 us
-  constexpr i64 kLeastChunk = i64(1) << 15;     // 0.5 us
-  constexpr i64 kFewColumns = 512 / sizeof(T);  // a packed tile of A should serve this many
-  constexpr i64 kMostPartials = i64(1) << 22;
-  const i64 spans = at_least(i64(1), ceil_div(k, kSpanK));
-  const bool splits = spans > 1 && m * n > 0 && batches * spans * m * n <= kMostPartials;
-  i64 rows = at_most(m, kMostRows), columns = at_most(round_up(n, kPanel<T>), kMostColumns);
-  const auto chunks = [&] {
-    return batches * ceil_div(m, at_least(rows, i64(1))) * ceil_div(n, at_least(columns, i64(1)));
-  };
-  const auto items = [&] { return splits ? spans * chunks() : chunks(); };
-  // With few chunks, one that is left over for a single thread costs more than packing B for half as many rows.
-  if (items() < 2 * kEnoughChunks) rows = at_most(m, kMostRows / 2);
-  // Few rows take as long as kThinCost of them: reading B is what costs.
-  while (items() < kEnoughChunks && at_least(rows, kThinCost) * columns * k >= 2 * kSmallChunk) {
-    // Near squares: packing B is shared by a chunk's rows, packing A by its columns.
-    const bool tall = rows >= 6 * kTileRows;
-    if (columns >= kFewColumns && (columns >= rows || !tall))
-      columns = round_up(columns / 2, kPanel<T>);
-    else if (tall)
-      rows = round_up(rows / 2, kTileRows);
-    else
-      break;
-  }
-  // Still one: two, where that leaves each thread more work than calling it takes.
-  if (chunks() == 1 && rows * columns * k >= 2 * kLeastChunk) {
-    if (ceil_div(n, kPanel<T>) % 2 == 0)
-      columns /= 2;
-    else if (rows > kTileRows)
-      rows = ceil_div(rows, i64(2));
-  }
-  Grid g{m, n, k, 0, 0, ceil_div(m, at_least(rows, i64(1))), ceil_div(n, at_least(columns, i64(1))), 0, false, false};
-  // A row's columns are all there is to share: an odd number of chunks would keep one of two threads for the last.
-  if (m <= kThinRows && g.column_chunks > 1) g.column_chunks += g.column_chunks % 2;
-  // Equal chunks instead of full ones and a small last one.
-  g.rows = g.row_chunks ? ceil_div(m, g.row_chunks) : 0;
-  g.columns = g.column_chunks ? round_up(ceil_div(n, g.column_chunks), kPanel<T>) : 0;
-  if (g.columns) g.column_chunks = ceil_div(n, g.columns);
-  if (g.rows) g.row_chunks = ceil_div(m, g.rows);
-  g.spans = spans;
-  g.split = splits && chunks() < kEnoughChunks;
-  return g;
-}
-
-// Scratch of one thread: the packed panels of a block of B, a tile of A, and a chunk's sums of the current span.
-template <class T>
-CHAINRULE_INLINE i64 thread_scratch(const Grid& g) {
-  const i64 span = g.spans > 1 && !g.split ? g.rows * g.columns : 0;
-  return at_most(kBlockK, g.k) * g.columns + kTileSize<T> + round_up(span, vec<T>::size);
-}
-
-// Elements of scratch that products() wants for a team of `threads`.
-template <class T>
-CHAINRULE_INLINE i64 products_scratch(i64 batches, const Grid& g, i64 threads) {
-  return threads * thread_scratch<T>(g) + (g.split ? batches * g.spans * g.m * g.n : 0);
-}
-
-// Whether PlainColumns should be `direct`: its panels are used for few tiles only, or lie close together.
-template <class T>
-CHAINRULE_INLINE bool worth_reading_direct(const Grid& g, i64 ld) {
-  constexpr i64 kNearBytes = 1024;
-  return g.rows <= 2 * kTileRows || ld * i64(sizeof(T)) <= kNearBytes;
-}
-
-// A part of C: rows [row, row + rows), columns [column, column + columns).
-struct Part {
-  i64 row, rows, column, columns;
-};
-
 // What is called for a band of rows when its sums are complete. A pointer, not a template's argument: products that
 // differ in their epilogue alone share multiply_part, which is large.
 template <class T>
@@ -119,8 +32,8 @@ struct Finish {
   }
 };
 
-// What a part's products send for on the way (microkernel.h). Not where it is near: they would take longer, by 1 to 3
-// %.
+// What a part's products send for on the way (microkernel.h). Near operands are not sent for: it would take a little
+// longer.
 template <class T>
 struct Ahead {
   bool far = false;          // what is multiplied lies beyond the L2
@@ -295,11 +208,12 @@ CHAINRULE_INLINE void product_part(T* c, i64 ldc, bool add, Part at, i64 k, cons
   }
   if (k <= kSpanK) return multiply_part(c, ldc, add, at, 0, k, a, b, scratch, ahead, finish);
   const i64 first = add ? 0 : kSpanK;
-  if (!add) multiply_part(c, ldc, false, at, 0, first, a, b, scratch, ahead);
+  const Ahead<T> between{ahead.far};
+  if (!add) multiply_part(c, ldc, false, at, 0, first, a, b, scratch, between);
   T* const span = scratch + kBlockK * round_up(at.columns, kPanel<T>) + kTileSize<T>;
   for (i64 begin = first; begin < k; begin += kSpanK) {
     const i64 end = at_most(k, begin + kSpanK);
-    multiply_part(span, at.columns, false, at, begin, end, a, b, scratch, ahead);
+    multiply_part(span, at.columns, false, at, begin, end, a, b, scratch, end == k ? ahead : between);
     add_part(c, ldc, span, at.columns, at.rows, at.columns, true);
   }
   finish(c, at.row, at.rows);
@@ -318,13 +232,6 @@ struct Product {
 template <class T, class A, class B, class Epilogue>
 CHAINRULE_INLINE Product<T, A, B, Epilogue> product_of(T* c, i64 ldc, bool add, A a, B b, Epilogue epilogue) {
   return {c, ldc, add, a, b, epilogue};
-}
-
-template <class T>
-CHAINRULE_INLINE Part part_of(const Grid& g, i64 chunk) {
-  const i64 row = (g.by_columns ? chunk % g.row_chunks : chunk / g.column_chunks) * g.rows;
-  const i64 column = (g.by_columns ? chunk / g.row_chunks : chunk % g.column_chunks) * g.columns;
-  return {row, at_most(g.rows, g.m - row), column, at_most(g.columns, g.n - column)};
 }
 
 // All products of a batch, shared by the team; make(batch) gives the Product. No barrier at the end.
