@@ -170,8 +170,8 @@ void lstm(Team& team, T* out, T* cells, T* gates, const T* x, const i64* index, 
         const State<T>& next = states[(n + 1) % 2];
         const i64 first = row_block * p.block_tiles * p.height, unit = panel * kUnits<T>;
         const i64 last = at_most(p.batch, first + p.block_tiles * p.height);
-        for (i64 row = first; row < last; row++) step.prefetch(row, unit);
-        state_product(z, p, states[n % 2], row_block, scratch + panel * s.panel, kFourGates<T>);
+        state_product(z, p, states[n % 2], row_block, scratch + panel * s.panel, kFourGates<T>,
+                      [&](i64 row) { step.prefetch(row, unit); });
         each_vec<T>(unit, at_most(r.hidden, unit + kUnits<T>), [&](i64 u, auto lanes) {
           for (i64 row = first; row < last; row++) step.cell(z + (row - first) * kFourGates<T>, row, u, lanes);
           for (i64 row = first; row < last; row++) next.put(row, u, step.output(row, u, lanes), lanes);
@@ -222,9 +222,10 @@ void lstm_backward(Team& team, T* dx, T* dh0, T* dc0, const T* dout, const T* dh
         const i64 first = row_block * p.block_tiles * p.height, unit = panel * kPanel<T>;
         const i64 last = at_most(p.batch, first + p.block_tiles * p.height);
         const i64 end = at_most(r.hidden, unit + kPanel<T>);
-        for (i64 row = first; row < last; row++)
-          for (i64 u = unit; u < end && n < r.steps; u += vec<T>::size) step.prefetch(row, u);
-        if (n > 0) state_product(z, p, states[n % 2], row_block, scratch + panel * s.panel, kPanel<T>);
+        if (n > 0)
+          state_product(z, p, states[n % 2], row_block, scratch + panel * s.panel, kPanel<T>, [&](i64 row) {
+            for (i64 u = unit; u < end && n < r.steps; u += vec<T>::size) step.prefetch(row, u);
+          });
         each_vec<T>(unit, end, [&](i64 u, auto lanes) {
           for (i64 row = first; row < last; row++) {
             const vec<T> dh = n > 0 ? load(z + (row - first) * kPanel<T> + u - unit) : vec<T>(0);

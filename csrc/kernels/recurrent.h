@@ -67,17 +67,23 @@ struct State {
   }
 };
 
-// z (rows of the block, `units` apart) = the block's state times a packed panel (depth, units).
-template <class T>
+// z (rows of the block, `units` apart) = the block's state times a packed panel (depth, units). send(row) is called for
+// each of the block's rows on the way: what is wanted afterwards comes while tiles are multiplied.
+template <class T, class Send>
 CHAINRULE_INLINE void state_product(T* z, const Plan& p, const State<T>& state, i64 row_block, const T* panel,
-                                    i64 units) {
+                                    i64 units, Send&& send) {
   const i64 first = row_block * p.block_tiles, last = at_most(p.tiles, first + p.block_tiles);
+  const i64 end = at_most(p.batch, last * p.height);
+  const i64 each = ceil_div(end - first * p.height, (last - first) * p.depth_blocks * ceil_div(units, kPanel<T>));
+  i64 row = first * p.height;
   for (i64 j = 0; j < units; j += kPanel<T>)
     for (i64 b = 0; b < p.depth_blocks; b++)
-      for (i64 t = first; t < last; t++)
+      for (i64 t = first; t < last; t++) {
+        for (const i64 until = at_most(end, row + each); row < until; row++) send(row);
         tile_product(z + (t - first) * p.height * units + j, units, at_most(p.height, p.batch - t * p.height),
                      at_most(kPanel<T>, units - j), b > 0, ByRow<T>{state.tile(t, b)}, panel + b * kBlockK * units + j,
                      units, at_most(kBlockK, p.depth - b * kBlockK));
+      }
 }
 
 // step(n, row_block, panel) for steps 0 to `steps` - 1; start(row) first, which puts the rows of the first state.
