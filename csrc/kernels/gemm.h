@@ -254,7 +254,7 @@ CHAINRULE_INLINE void products(Team& team, i64 batches, const Grid& g, T* scratc
       Ahead<T> ahead{far, nullptr};
       if (!g.split) {
         if constexpr (kSends<decltype(p.b)>)
-          if (i + 1 < batches * chunks) {
+          if (far && i + 1 < batches * chunks) {
             const auto q = make((i + 1) / chunks);
             const T* const after = q.b.first(part_of<T>(g, (i + 1) % chunks).column, 0);
             ahead.after = after != p.b.first(at.column, 0) ? after : nullptr;
