@@ -72,12 +72,20 @@ def test_not_for_tables_as_long_as_the_text(rows: int) -> None:
     assert ("linear+embedding" in after) == (2 * rows <= 12 * 7)
 
 
+def begun_with(rows: cr.Tensor) -> cr.Tensor:
+    all_rows = cr.ones(7, 12, WIDTH)
+    all_rows[: len(rows)] = rows
+    return all_rows
+
+
 OTHERS: dict[str, Callable[..., Any]] = {
     "columns": lambda h, w, b: F.linear(h[..., 1:], w[:, 1:].contiguous(), b),
     "columns turned": lambda h, w, b: F.linear(h.transpose(1, 2), w[:, :1].expand(OUT, 7).contiguous(), b),
     "changed": lambda h, w, b: F.linear(h * 2, w, b),
     "backwards": lambda h, w, b: F.linear(h.flip(0), w, b),
     "residual": lambda h, w, b: F.linear(h, w, b) + F.linear(h * 2, w, b),
+    "less than was turned": lambda h, w, b: F.linear(h.transpose(0, 1).contiguous()[:3], w, b),
+    "more than was turned": lambda h, w, b: F.linear(begun_with(h.transpose(0, 1)[:5]), w, b),
     "two rows as one": lambda h, w, b: F.linear(h.reshape(6, 7, 10), w.repeat(1, 2), b),
 }
 

@@ -37,7 +37,7 @@ CHAINRULE_INLINE bool planar(const Conv2d& c) { return c.format == Format::chann
 // One tap that sees the plane as it lies: the convolution is a product of plain matrices.
 CHAINRULE_INLINE bool pointwise(const Conv2d& c) {
   const View v = view_of(c.window);
-  return v.taps() == 1 && v.h == 1 && v.rows == 1 && v.step_x == 1 && v.off_x == 0 && v.columns == v.w;
+  return v.taps() == 1 && v.h == 1 && v.rows == 1 && v.off_y == 0 && v.step_x == 1 && v.off_x == 0 && v.columns == v.w;
 }
 
 // Whether a direct convolution from planes goes in lanes: both ways give the same bits, but in lanes outputs are padded

@@ -174,4 +174,5 @@ template <class T>
 constexpr bool kSends<PlainColumns<T>> = true;
 template <class T>
 constexpr bool kSends<TransposedColumns<T>> = true;
+
 }  // namespace chainrule::CHAINRULE_ISA

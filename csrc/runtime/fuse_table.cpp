@@ -52,9 +52,9 @@ struct Rows {
   Strided order;  // of the places: where they are to lie, and where they do, in bytes of indices
 };
 
-// The order of the rows that this copy takes, and whether it takes whole ones. `lead` is where it begins, `row` a row's
-// bytes, `count` how many rows there are.
-bool read_order(const Strided& space, i64 item, i64 lead, i64 row, i64 count, Rows* rows) {
+// The order of the rows that this copy takes, and whether it takes whole ones, `wanted` of them. `lead` is where it
+// begins, `row` a row's bytes, `count` how many rows there are.
+bool read_order(const Strided& space, i64 item, i64 lead, i64 row, i64 wanted, i64 count, Rows* rows) {
   constexpr i64 kIndex = sizeof(i64);
   const i32 last = space.dims - 1;
   if (lead < 0 || lead % row || space.shape[last] * item % row || space.stride[1][last] != item) return false;
@@ -75,7 +75,7 @@ bool read_order(const Strided& space, i64 item, i64 lead, i64 row, i64 count, Ro
     order.stride[1][d] = step * kIndex;
     end += (order.shape[d] - 1) * step;
   }
-  return end < count;
+  return written == wanted * row && end < count;
 }
 
 template <class T>
@@ -96,7 +96,7 @@ bool read_rows(const Nodes& nodes, size_t j, const T* x, i64 m, i64 width, Rows*
   return lookup && lookup->template argument<5>() == width &&
          read_order(space, kItem,
                     reinterpret_cast<const char*>(x) - reinterpret_cast<const char*>(lookup->template argument<0>()),
-                    width * kItem, lookup->template argument<3>(), rows);
+                    width * kItem, m, lookup->template argument<3>(), rows);
 }
 
 // The LSTM whose inputs' part is y, read by nothing else.
