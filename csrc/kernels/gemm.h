@@ -40,19 +40,27 @@ struct Ahead {
   const T* after = nullptr;  // B's first row of the part that this thread multiplies next; null: who knows
 };
 
-// A part's tiles and panels, and a block of K that they are packed for.
+// The columns of B that a thread has packed, all of K, for the parts below the one that it packed them for: what they
+// begin with, and how many.
+template <class T>
+struct Kept {
+  const T* first = nullptr;
+  i64 columns = 0;
+};
+
+// A part's tiles and panels, and a block of K that they are packed for: to `packing`, or there already.
 template <class T>
 struct KBlock {
   Part at;
   i64 tiles, panels;
   i64 k, depth;
-  T* scratch;
+  T *tile, *packing;
+  bool packed;
   Ahead<T> ahead;
   // Tiles of equal height: a short last one would keep too few accumulators busy.
   CHAINRULE_INLINE i64 row(i64 tile) const { return tile * at.rows / tiles; }
   CHAINRULE_INLINE i64 columns(i64 panel) const { return at_most(kPanel<T>, at.columns - panel * kPanel<T>); }
-  CHAINRULE_INLINE T* panel(i64 p) const { return scratch + p * kPanel<T> * depth; }
-  CHAINRULE_INLINE T* tile() const { return panel(panels); }
+  CHAINRULE_INLINE T* panel(i64 p) const { return packing + p * kPanel<T> * depth; }
 };
 
 // Sends for a panel's share of the rows of A that are packed next: the next tile's, or those of the next block.
@@ -96,12 +104,12 @@ CHAINRULE_INLINE void multiply_block(T* c, i64 ldc, bool add, const KBlock<T>& b
   const i64 k = block.k, depth = block.depth;
   const T* panel[kMostPanels];
   i64 stride[kMostPanels];
-  i64 passed = 0;  // panels that the first tile packs
+  i64 passed = block.packed ? block.panels : 0;  // panels that the first tile packs, or that are packed
   if constexpr (kPassable<B>)
     if (block.tiles > 1 && !b.direct) passed = at.columns / kPanel<T>;
-  for (i64 p = 0; p < passed; p++) panel[p] = block.panel(p), stride[p] = kPanel<T>;
   // A strip of all panels at a time: a panel's rows alone would be a cache line or two from each page.
   constexpr i64 strip = kStrip<B>;
+  for (i64 p = 0; p < passed; p++) panel[p] = block.panel(p), stride[p] = kPanel<T>;
   for (i64 s = 0; s < depth; s += strip)
     for (i64 p = passed; p < block.panels; p++) {
       const T* const part = b.panel(block.panel(p) + s * kPanel<T>, at.column + p * kPanel<T>, block.columns(p), k + s,
@@ -112,12 +120,12 @@ CHAINRULE_INLINE void multiply_block(T* c, i64 ldc, bool add, const KBlock<T>& b
   for (i64 t = 0; t < block.tiles; t++) {
     const i64 first = block.row(t), rows = block.row(t + 1) - first, row = at.row + first;
     T* const band = c + first * ldc;
-    const typename A::Layout tile{block.tile()};
+    const typename A::Layout tile{block.tile};
     bool passes = false;  // the first panel packs this tile
     if constexpr (kPassable<A>)
       passes =
           block.tiles > 1 && (t > 0 || passed == 0) && at.columns >= kPanel<T> && a.size - row >= RowSums<T>::kReads;
-    if (!passes) a.pack(block.tile(), row, rows, k, depth);
+    if (!passes) a.pack(block.tile, row, rows, k, depth);
     for (i64 p = 0; p < block.panels; p++) {
       send_for_next(a, block, t, p, end);
       T* const to = band + p * kPanel<T>;
@@ -129,7 +137,7 @@ CHAINRULE_INLINE void multiply_block(T* c, i64 ldc, bool add, const KBlock<T>& b
         }
       if constexpr (kPassable<A>)
         if (p == 0 && passes) {
-          passing_product(to, ldc, rows, add, a.passed(block.tile(), row, k), EvenRows<T>{panel[p], stride[p]}, depth);
+          passing_product(to, ldc, rows, add, a.passed(block.tile, row, k), EvenRows<T>{panel[p], stride[p]}, depth);
           continue;
         }
       if constexpr (kSends<B>) {
@@ -149,11 +157,11 @@ CHAINRULE_INLINE void multiply_block(T* c, i64 ldc, bool add, const KBlock<T>& b
   }
 }
 
-// c (at the part's first element) = or += the product over k in [begin, end), at most one span. scratch: the panels,
-// then a tile.
+// c (at the part's first element) = or += the product over k in [begin, end), at most one span. scratch: a tile, then
+// the panels. kept: what of B is in there (and, afterwards, will be); null: it has no room for all of K.
 template <class T, class A, class B>
 CHAINRULE_OUT_OF_LINE void multiply_part(T* c, i64 ldc, bool add, Part at, i64 begin, i64 end, const A& a, const B& b,
-                                         T* scratch, Ahead<T> ahead, Finish<T> finish = {}) {
+                                         T* scratch, Ahead<T> ahead, Kept<T>* kept, Finish<T> finish = {}) {
   const A source = for_columns(a, at.column);
   if constexpr (kThin<A, B>)
     if (at.rows <= kThinRows) {
@@ -176,9 +184,20 @@ CHAINRULE_OUT_OF_LINE void multiply_part(T* c, i64 ldc, bool add, Part at, i64 b
     }
   }
   const i64 tiles = ceil_div(at.rows, i64(kTileRows)), panels = ceil_div(at.columns, kPanel<T>);
-  for (i64 k = begin; k < end; k += kBlockK, add = true)
-    multiply_block(c, ldc, add, KBlock<T>{at, tiles, panels, k, at_most(kBlockK, end - k), scratch, ahead}, end, source,
-                   b, finish);
+  T* packing = scratch + kTileSize<T>;
+  bool packed = false;
+  if constexpr (kKeeps<B>)
+    if (kept) {
+      const Kept<T> these{b.first(at.column, begin), at.columns};
+      packed = kept->first == these.first && kept->columns == these.columns;
+      *kept = these;
+    }
+  for (i64 k = begin; k < end; k += kBlockK, add = true) {
+    const i64 depth = at_most(kBlockK, end - k);
+    multiply_block(c, ldc, add, KBlock<T>{at, tiles, panels, k, depth, scratch, packing, packed, ahead}, end, source, b,
+                   finish);
+    if (kept) packing += panels * kPanel<T> * depth;
+  }
 }
 
 // to[r][j] = or += from[r][j].
@@ -195,7 +214,7 @@ CHAINRULE_INLINE void add_part(T* to, i64 ldto, const T* from, i64 ldfrom, i64 r
 // where K is one span, else of the sum of spans. scratch: thread_scratch() elements.
 template <class T, class A, class B, class Epilogue>
 CHAINRULE_INLINE void product_part(T* c, i64 ldc, bool add, Part at, i64 k, const A& a, const B& b,
-                                   const Epilogue& epilogue, T* scratch, Ahead<T> ahead) {
+                                   const Epilogue& epilogue, T* scratch, Ahead<T> ahead, Kept<T>* kept) {
   const auto whole = [&](T* band, i64 row, i64 rows) { epilogue(band, ldc, row, rows, at.column, at.columns); };
   Finish<T> finish;
   if constexpr (kChanges<Epilogue>)
@@ -206,14 +225,15 @@ CHAINRULE_INLINE void product_part(T* c, i64 ldc, bool add, Part at, i64 k, cons
       for (i64 j = 0; j < at.columns; j += vec<T>::size) store(c + r * ldc + j, vec<T>(0), at.columns - j);
     return finish(c, at.row, at.rows);
   }
-  if (k <= kSpanK) return multiply_part(c, ldc, add, at, 0, k, a, b, scratch, ahead, finish);
+  if (k <= kSpanK) return multiply_part(c, ldc, add, at, 0, k, a, b, scratch, ahead, kept, finish);
   const i64 first = add ? 0 : kSpanK;
   const Ahead<T> between{ahead.far};
-  if (!add) multiply_part(c, ldc, false, at, 0, first, a, b, scratch, between);
+  Kept<T>* const none = nullptr;
+  if (!add) multiply_part(c, ldc, false, at, 0, first, a, b, scratch, between, none);
   T* const span = scratch + kBlockK * round_up(at.columns, kPanel<T>) + kTileSize<T>;
   for (i64 begin = first; begin < k; begin += kSpanK) {
     const i64 end = at_most(k, begin + kSpanK);
-    multiply_part(span, at.columns, false, at, begin, end, a, b, scratch, end == k ? ahead : between);
+    multiply_part(span, at.columns, false, at, begin, end, a, b, scratch, end == k ? ahead : between, none);
     add_part(c, ldc, span, at.columns, at.rows, at.columns, true);
   }
   finish(c, at.row, at.rows);
@@ -244,6 +264,7 @@ CHAINRULE_INLINE void products(Team& team, i64 batches, const Grid& g, T* scratc
   const i64 spans = g.split ? g.spans : 1;
   T* const own = scratch + team.rank() * thread_scratch<T>(g);
   T* const partials = scratch + team.size() * thread_scratch<T>(g);
+  Kept<T> last, *const kept = keeps(g) ? &last : nullptr;
   const i64 grain =
       at_least(i64(1), kSmallChunk / at_least(i64(1), at_least(g.rows, kThinCost) * g.columns * at_most(g.k, kSpanK)));
   parallel_for(team, batches * chunks * spans, g.split ? 1 : grain, [&](i64 begin, i64 end) {
@@ -259,11 +280,11 @@ CHAINRULE_INLINE void products(Team& team, i64 batches, const Grid& g, T* scratc
             const T* const after = q.b.first(part_of<T>(g, (i + 1) % chunks).column, 0);
             ahead.after = after != p.b.first(at.column, 0) ? after : nullptr;
           }
-        product_part(p.c + at.row * p.ldc + at.column, p.ldc, p.add, at, g.k, p.a, p.b, p.epilogue, own, ahead);
+        product_part(p.c + at.row * p.ldc + at.column, p.ldc, p.add, at, g.k, p.a, p.b, p.epilogue, own, ahead, kept);
         continue;
       }
       T* const to = partials + ((batch * spans + span) * g.m + at.row) * g.n + at.column;
-      multiply_part(to, g.n, false, at, span * kSpanK, at_most(g.k, (span + 1) * kSpanK), p.a, p.b, own, ahead);
+      multiply_part(to, g.n, false, at, span * kSpanK, at_most(g.k, (span + 1) * kSpanK), p.a, p.b, own, ahead, kept);
     }
   });
   if (!g.split) return;

@@ -10,10 +10,9 @@ struct Grid {
   i64 m, n, k;
   i64 rows, columns;  // of a chunk
   i64 row_chunks, column_chunks;
-  i64 spans;        // of K, each at most kSpanK; 1 when K is empty
-  bool split;       // the spans' sums go to scratch and are added in a second pass
-  bool by_columns;  // chunks are numbered column by column: a thread's share is of columns, and it reads those of B
-                    // alone
+  i64 spans;   // of K, each at most kSpanK; 1 when K is empty
+  bool split;  // the spans' sums go to scratch and are added in a second pass
+  i64 group;   // chunks are numbered by groups of so many row chunks, in a group column by column
 };
 
 constexpr i64 kThinCost = 4;
@@ -49,12 +48,13 @@ CHAINRULE_INLINE Grid grid_of(i64 batches, i64 m, i64 n, i64 k) {
   }
   // Still one: two, where that leaves each thread more work than calling it takes.
   if (chunks() == 1 && rows * columns * k >= 2 * kLeastChunk) {
-    if (ceil_div(n, kPanel<T>) % 2 == 0)
-      columns /= 2;
-    else if (rows > kTileRows)
+    const bool even = ceil_div(n, kPanel<T>) % 2 == 0;
+    if (rows >= 4 * kTileRows || (rows > kTileRows && !even))
       rows = ceil_div(rows, i64(2));
+    else if (even)
+      columns /= 2;
   }
-  Grid g{m, n, k, 0, 0, ceil_div(m, at_least(rows, i64(1))), ceil_div(n, at_least(columns, i64(1))), 0, false, false};
+  Grid g{m, n, k, 0, 0, ceil_div(m, at_least(rows, i64(1))), ceil_div(n, at_least(columns, i64(1))), 0, false, 1};
   // A row's columns are all there is to share: an odd number of chunks would keep one of two threads for the last.
   if (m <= kThinRows && g.column_chunks > 1) g.column_chunks += g.column_chunks % 2;
   // Equal chunks instead of full ones and a small last one.
@@ -67,11 +67,33 @@ CHAINRULE_INLINE Grid grid_of(i64 batches, i64 m, i64 n, i64 k) {
   return g;
 }
 
-// Scratch of one thread: the packed panels of a block of B, a tile of A, and a chunk's sums of the current span.
+// The same grid in one group: a thread's share is of columns, and it reads those of B alone.
+CHAINRULE_INLINE Grid by_columns(Grid g) {
+  g.group = at_least(i64(1), g.row_chunks);
+  return g;
+}
+
+// The same grid in groups for a B that takes long to pack: chunks below each other follow each other, as long as their
+// rows of A stay near until the next column, and there is a group for each of two threads.
+CHAINRULE_INLINE Grid grouped(Grid g) {
+  constexpr i64 kNear = i64(1) << 17;
+  const i64 near = g.column_chunks > 1 ? kNear / at_least(i64(1), g.rows * g.k) : g.row_chunks;
+  g.group = at_least(i64(1), at_most(near, ceil_div(g.row_chunks, i64(2))));
+  return g;
+}
+
+// Whether a thread keeps all of K of the columns of B that it has packed, for the chunk below, which it mostly takes
+// next. (Sources for which that pays: kKeeps, sources.h.)
+CHAINRULE_INLINE bool keeps(const Grid& g) {
+  return g.group > 1 && g.spans <= 1 && g.k * g.columns <= kBlockK * kMostColumns;
+}
+
+// Scratch of one thread: a tile of A, the packed panels of a block of B, or of all, and a chunk's sums of the current
+// span.
 template <class T>
 CHAINRULE_INLINE i64 thread_scratch(const Grid& g) {
   const i64 span = g.spans > 1 && !g.split ? g.rows * g.columns : 0;
-  return at_most(kBlockK, g.k) * g.columns + kTileSize<T> + round_up(span, vec<T>::size);
+  return kTileSize<T> + (keeps(g) ? g.k : at_most(kBlockK, g.k)) * g.columns + round_up(span, vec<T>::size);
 }
 
 // Elements of scratch that products() wants for a team of `threads`.
@@ -94,8 +116,9 @@ struct Part {
 
 template <class T>
 CHAINRULE_INLINE Part part_of(const Grid& g, i64 chunk) {
-  const i64 row = (g.by_columns ? chunk % g.row_chunks : chunk / g.column_chunks) * g.rows;
-  const i64 column = (g.by_columns ? chunk / g.row_chunks : chunk % g.column_chunks) * g.columns;
+  const i64 top = chunk / (g.group * g.column_chunks) * g.group, high = at_most(g.group, g.row_chunks - top);
+  const i64 in_group = chunk - top * g.column_chunks;
+  const i64 row = (top + in_group % high) * g.rows, column = in_group / high * g.columns;
   return {row, at_most(g.rows, g.m - row), column, at_most(g.columns, g.n - column)};
 }
 

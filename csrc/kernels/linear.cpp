@@ -19,9 +19,13 @@ namespace {
 template <class T>
 Grid weight_grid(i64 m, i64 n, i64 k) {
   constexpr i64 kFewRows = 256, kBorder = 256;
-  Grid g = grid_of<T>(1, m, n, k);
-  g.by_columns = m <= kFewRows && n * k >= kBorder * m;
-  return g;
+  const Grid g = grid_of<T>(1, m, n, k);
+  return m <= kFewRows && n * k >= kBorder * m ? by_columns(g) : g;
+}
+template <class T>
+Grid forward_grid(i64 m, i64 n, i64 k) {
+  const Grid g = weight_grid<T>(m, n, k);
+  return g.group > 1 ? g : grouped(g);
 }
 
 // linear_backward's scratch, in order: the sums of spans of dz's rows, dz if there is an activation, the products'.
@@ -87,13 +91,13 @@ void add_spans(Team& team, T* db, bool add, const T* sums, i64 spans, i64 n) {
 
 template <class T>
 i64 linear_scratch(i64 m, i64 n, i64 k, i64 threads) {
-  return products_scratch<T>(1, weight_grid<T>(m, n, k), threads);
+  return products_scratch<T>(1, forward_grid<T>(m, n, k), threads);
 }
 
 template <class T>
 void linear(Team& team, T* y, T* z, const T* x, const T* w, const T* bias, const T* residual, i64 m, i64 n, i64 k,
             Activation activation, T* scratch) {
-  products<T>(team, 1, weight_grid<T>(m, n, k), scratch, [&](i64) {
+  products<T>(team, 1, forward_grid<T>(m, n, k), scratch, [&](i64) {
     return product_of(y, n, false, PlainRows<T>{x, k}, TransposedColumns<T>{w, k},
                       ColumnEpilogue<T>{{bias, activation, y, residual, z}});
   });

@@ -21,18 +21,24 @@ i64 offset_of(const Strided& batch, i64 index, int operand) {
   return offset;
 }
 
+template <class T>
+Grid matmul_grid(i64 batches, i64 m, i64 n, i64 k, bool transpose_b) {
+  const Grid g = grid_of<T>(batches, m, n, k);
+  return transpose_b ? grouped(g) : g;
+}
+
 }  // namespace
 
 template <class T>
 i64 matmul_scratch(i64 batches, i64 m, i64 n, i64 k, i64 threads) {
-  return products_scratch<T>(batches, grid_of<T>(batches, m, n, k), threads);
+  return products_scratch<T>(batches, matmul_grid<T>(batches, m, n, k, true), threads);
 }
 
 template <class T>
 void matmul(Team& team, T* c, const T* a, const T* b, const Strided& batch, i64 m, i64 n, i64 k, i64 lda, i64 ldb,
             bool transpose_a, bool transpose_b, T* scratch) {
   const i64 batches = batches_of(batch);
-  const Grid g = grid_of<T>(batches, m, n, k);
+  const Grid g = matmul_grid<T>(batches, m, n, k, transpose_b);
   const bool direct = worth_reading_direct<T>(g, ldb);
   const auto run = [&](auto rows, auto columns) {
     products(team, batches, g, scratch, [&, rows, columns](i64 i) {

@@ -155,6 +155,12 @@ constexpr bool kPassable<TransposedRows<T>> = true;
 template <class T>
 constexpr bool kPassable<PlainColumns<T>> = true;
 
+// Whether packing an operand takes so long that a thread keeps what it has packed for the next part (grid.h).
+template <class Source>
+constexpr bool kKeeps = false;
+template <class T>
+constexpr bool kKeeps<TransposedColumns<T>> = true;
+
 // Sends for rows [row, row + rows) of A's columns [k, k + depth), which are packed next.
 template <class A>
 CHAINRULE_INLINE void send_for(const A&, i64, i64, i64, i64) {}

@@ -117,7 +117,18 @@ def test_a_rows_bits_do_not_depend_on_its_batch(rng: np.random.Generator, dtype:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("transposed", ["", "a", "b"])
-@pytest.mark.parametrize("shape", [(64, 300, 9001), (300, 64, 8200), (300, 300, 5000), (64, 9000, 70), (40, 600, 600)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (64, 300, 9001),
+        (300, 64, 8200),
+        (300, 300, 5000),
+        (64, 9000, 70),
+        (40, 600, 600),
+        (768, 385, 130),
+        (1500, 67, 300),
+    ],
+)
 def test_a_part_has_the_bits_of_the_whole(
     rng: np.random.Generator, shape: tuple[int, int, int], transposed: str, dtype: Any, isa: str
 ) -> None:
