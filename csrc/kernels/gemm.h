@@ -99,7 +99,7 @@ CHAINRULE_INLINE Lines next_lines(const A& a, const B& b, const KBlock<T>& block
 template <class T, class A, class B>
 CHAINRULE_INLINE void multiply_block(T* c, i64 ldc, bool add, const KBlock<T>& block, i64 end, const A& a, const B& b,
                                      Finish<T> finish) {
-  constexpr i64 kMostPanels = ceil_div(kMostColumns, kPanel<T>);
+  constexpr i64 kMostPanels = ceil_div(kMostColumns + kNarrowColumns<T>, kPanel<T>);
   const Part& at = block.at;
   const i64 k = block.k, depth = block.depth;
   const T* panel[kMostPanels];

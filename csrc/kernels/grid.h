@@ -8,8 +8,9 @@ namespace chainrule::CHAINRULE_ISA {
 // How C is cut into chunks, and K into spans that are computed apart when C alone has too few chunks.
 struct Grid {
   i64 m, n, k;
-  i64 rows, columns;  // of a chunk
+  i64 rows, columns;  // of a chunk; the last one has fewer rows, and what is left of the columns
   i64 row_chunks, column_chunks;
+  i64 widest;  // the most columns of a chunk, to the next whole panel
   i64 spans;   // of K, each at most kSpanK; 1 when K is empty
   bool split;  // the spans' sums go to scratch and are added in a second pass
   i64 group;   // chunks are numbered by groups of so many row chunks, in a group column by column
@@ -21,7 +22,7 @@ constexpr i64 kMostColumns = 256;  // a block of B: 256 KB of float32 in the L2,
 
 template <class T>
 CHAINRULE_INLINE Grid grid_of(i64 batches, i64 m, i64 n, i64 k) {
-  constexpr i64 kEnoughChunks = 16;
+  constexpr i64 kEnoughChunks = 16, kFewChunks = 4;
   constexpr i64 kSmallChunk = i64(1) << 19;     // products: 5 to 10 us
   constexpr i64 kLeastChunk = i64(1) << 15;     // 0.5 us
   constexpr i64 kFewColumns = 512 / sizeof(T);  // a packed tile of A should serve this many
@@ -54,13 +55,17 @@ CHAINRULE_INLINE Grid grid_of(i64 batches, i64 m, i64 n, i64 k) {
     else if (even)
       columns /= 2;
   }
-  Grid g{m, n, k, 0, 0, ceil_div(m, at_least(rows, i64(1))), ceil_div(n, at_least(columns, i64(1))), 0, false, 1};
+  Grid g{m, n, k, 0, 0, ceil_div(m, at_least(rows, i64(1))), ceil_div(n, at_least(columns, i64(1))), 0, 0, false, 1};
   // A row's columns are all there is to share: an odd number of chunks would keep one of two threads for the last.
   if (m <= kThinRows && g.column_chunks > 1) g.column_chunks += g.column_chunks % 2;
   // Equal chunks instead of full ones and a small last one.
   g.rows = g.row_chunks ? ceil_div(m, g.row_chunks) : 0;
-  g.columns = g.column_chunks ? round_up(ceil_div(n, g.column_chunks), kPanel<T>) : 0;
-  if (g.columns) g.column_chunks = ceil_div(n, g.columns);
+  // With few of them a whole panel more or less is much. A column or two beyond whole vecs (thin.h) ride with the last.
+  const i64 few = n % vec<T>::size, whole = few <= kNarrowColumns<T> / 3 ? n - few : n;
+  const i64 step = g.column_chunks <= kFewChunks ? i64(vec<T>::size) : kPanel<T>;
+  g.columns = g.column_chunks > 1 ? round_up(ceil_div(whole, g.column_chunks), step) : n;
+  if (g.columns) g.column_chunks = at_least(i64(1), ceil_div(whole, g.columns));
+  g.widest = round_up(at_least(g.columns, n - (g.column_chunks - 1) * g.columns), kPanel<T>);
   if (g.rows) g.row_chunks = ceil_div(m, g.rows);
   g.spans = spans;
   g.split = splits && chunks() < kEnoughChunks;
@@ -85,15 +90,15 @@ CHAINRULE_INLINE Grid grouped(Grid g) {
 // Whether a thread keeps all of K of the columns of B that it has packed, for the chunk below, which it mostly takes
 // next. (Sources for which that pays: kKeeps, sources.h.)
 CHAINRULE_INLINE bool keeps(const Grid& g) {
-  return g.group > 1 && g.spans <= 1 && g.k * g.columns <= kBlockK * kMostColumns;
+  return g.group > 1 && g.spans <= 1 && g.k * g.widest <= kBlockK * kMostColumns;
 }
 
 // Scratch of one thread: a tile of A, the packed panels of a block of B, or of all, and a chunk's sums of the current
 // span.
 template <class T>
 CHAINRULE_INLINE i64 thread_scratch(const Grid& g) {
-  const i64 span = g.spans > 1 && !g.split ? g.rows * g.columns : 0;
-  return kTileSize<T> + (keeps(g) ? g.k : at_most(kBlockK, g.k)) * g.columns + round_up(span, vec<T>::size);
+  const i64 span = g.spans > 1 && !g.split ? g.rows * g.widest : 0;
+  return kTileSize<T> + (keeps(g) ? g.k : at_most(kBlockK, g.k)) * g.widest + round_up(span, vec<T>::size);
 }
 
 // Elements of scratch that products() wants for a team of `threads`.
@@ -119,7 +124,8 @@ CHAINRULE_INLINE Part part_of(const Grid& g, i64 chunk) {
   const i64 top = chunk / (g.group * g.column_chunks) * g.group, high = at_most(g.group, g.row_chunks - top);
   const i64 in_group = chunk - top * g.column_chunks;
   const i64 row = (top + in_group % high) * g.rows, column = in_group / high * g.columns;
-  return {row, at_most(g.rows, g.m - row), column, at_most(g.columns, g.n - column)};
+  const bool last = column == (g.column_chunks - 1) * g.columns;
+  return {row, at_most(g.rows, g.m - row), column, last ? g.n - column : g.columns};
 }
 
 }  // namespace chainrule::CHAINRULE_ISA
