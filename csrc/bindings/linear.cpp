@@ -80,7 +80,8 @@ py::array sum_of(const char* arg, py::handle x, const Shape& shape, std::initial
 
 py::tuple linear_backward(py::handle dy_in, py::handle x_in, py::handle weight, const std::string& activation,
                           const py::object& saved_in, const std::tuple<bool, bool, bool>& needs,
-                          const std::tuple<py::object, py::object>& into) {
+                          const std::tuple<py::object, py::object>& into, const std::string& input_activation,
+                          const py::object& input_saved) {
   constexpr const char* op = "linear_backward";
   return by_dtype(op, "dy", dy_in, [&](auto zero) {
     using T = decltype(zero);
@@ -89,25 +90,31 @@ py::tuple linear_backward(py::handle dy_in, py::handle x_in, py::handle weight, 
     const auto w = weight_for<T>(op, weight, x);
     const i64 m = rows_of(op, x), n = w.shape(0), k = w.shape(1);
     const auto dy = input<T>(op, "dy", dy_in, with_last(x.shape(), n));
-    Input<T> saved{};
-    if (act != Activation::none) {
-      if (saved_in.is_none())
-        refuse(op, "saved", "None", "what the forward pass of activation '" + activation + "' saved");
-      saved = input<T>(op, "saved", saved_in, dy.shape());
-    }
+    const auto saved_by = [&](Activation f, const std::string& name, const char* arg, const py::object& given,
+                              const Shape& shape) {
+      if (f == Activation::none) return Input<T>{};
+      if (given.is_none()) refuse(op, arg, "None", "what the forward pass of activation '" + name + "' saved");
+      return input<T>(op, arg, given, shape);
+    };
+    const auto saved = saved_by(act, activation, "saved", saved_in, dy.shape());
+    const Activation input_act = activation_named(op, input_activation);
+    const auto before = saved_by(input_act, input_activation, "input_saved", input_saved, x.shape());
     const auto [need_dx, need_dw, need_db] = needs;
     py::array dx = no_array(), dw = no_array(), db = no_array();
     if (need_dx) dx = empty<T>(op, x.shape());
     const bool add_dw = need_dw && !std::get<0>(into).is_none(), add_db = need_db && !std::get<1>(into).is_none();
-    if (add_dw) dw = sum_of<T>("into[0]", std::get<0>(into), w.shape(), {dy.array, x.array, w.array, saved.array});
-    if (add_db) db = sum_of<T>("into[1]", std::get<1>(into), {n}, {dy.array, x.array, w.array, saved.array, dw});
+    if (add_dw)
+      dw = sum_of<T>("into[0]", std::get<0>(into), w.shape(), {dy.array, x.array, w.array, saved.array, before.array});
+    if (add_db)
+      db = sum_of<T>("into[1]", std::get<1>(into), {n}, {dy.array, x.array, w.array, saved.array, before.array, dw});
     if (need_dw && !add_dw) dw = empty<T>(op, w.shape());
     if (need_db && !add_db) db = empty<T>(op, {n});
     const Work work = product_work<T>(double(need_dx) + double(need_dw), m, n, k);
     const Scratch<T> scratch(kernels<T>().linear_backward_scratch(m, n, k, act != Activation::none, work.threads));
     launch_with(add_dw || add_db ? OnInterrupt::finish : OnInterrupt::stop, work, kernels<T>().linear_backward,
                 need_dx ? data<T>(dx) : nullptr, need_dw ? data<T>(dw) : nullptr, need_db ? data<T>(db) : nullptr,
-                dy.data, x.data, w.data, saved.data, m, n, k, act, add_dw, add_db, static_cast<T*>(scratch));
+                dy.data, x.data, w.data, saved.data, m, n, k, act, add_dw, add_db, before.data, input_act,
+                static_cast<T*>(scratch));
     const auto given = [](bool need, const py::array& a) { return need ? py::object(a) : py::none(); };
     return py::make_tuple(given(need_dx, dx), given(need_dw, dw), given(need_db, db));
   });
@@ -120,8 +127,8 @@ BINDINGS(linear) {
         py::arg("return_preactivation") = false, py::arg("residual") = py::none());
   m.def("linear_backward", linear_backward, py::arg("dy"), py::arg("x"), py::arg("weight"),
         py::arg("activation") = "none", py::arg("saved") = py::none(),
-        py::arg("needs") = std::make_tuple(true, true, true),
-        py::arg("into") = std::make_tuple(py::none(), py::none()));
+        py::arg("needs") = std::make_tuple(true, true, true), py::arg("into") = std::make_tuple(py::none(), py::none()),
+        py::arg("input_activation") = "none", py::arg("input_saved") = py::none());
 }
 
 }  // namespace chainrule

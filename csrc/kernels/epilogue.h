@@ -80,6 +80,26 @@ struct RowEpilogue : Epilogue<T> {
   }
 };
 
+// What becomes of a gradient: dz = sums * f'(z), from what the forward pass of activation f saved. It lies as dz does.
+template <class T>
+struct SlopeEpilogue {
+  const T *dz, *saved;  // null: there is no activation
+  Activation activation;
+  CHAINRULE_OUT_OF_LINE void operator()(T* part, i64 ld, i64, i64 rows, i64, i64 columns) const {
+    if (!saved) return;
+    constexpr i64 kAhead = 2;  // rows
+    const T* const from = saved + (part - dz);
+    by_activation(activation, [&](auto kind) {
+      for (i64 r = 0; r < rows; r++)
+        each_vec<T>(0, columns, [&](i64 j, auto lanes) {
+          T* const to = part + r * ld + j;
+          __builtin_prefetch(from + (r + kAhead) * ld + j);
+          store(to, activate_backward<decltype(kind)::value>(load(to, lanes), load(from + r * ld + j, lanes)), lanes);
+        });
+    });
+  }
+};
+
 // The two steps of an epilogue whose sums are moved to where y lies: a residual waits for them there.
 template <class E>
 CHAINRULE_INLINE E before_moving(E e) {

@@ -2,7 +2,7 @@
 //                  z and residual or null.
 // linear_backward: dz = dy f'(z)                from dy and `saved` (y or z: activation.h); dz = dy without activation
 //                  dx = dz W, dW = dz^T x, dbias = the sum of dz's rows; each or null. dW and dbias may add to what is
-//                  there: dW first of all, dbias last.
+//                  there: dW first of all, dbias last. With an activation that made x: dx = (dz W) f'(input_saved).
 #include "epilogue.h"
 #include "gemm.h"
 #include "kernels.h"
@@ -110,7 +110,8 @@ i64 linear_backward_scratch(i64 m, i64 n, i64 k, bool activation, i64 threads) {
 
 template <class T>
 void linear_backward(Team& team, T* dx, T* dw, T* db, const T* dy, const T* x, const T* w, const T* saved, i64 m, i64 n,
-                     i64 k, Activation activation, bool add_dw, bool add_db, T* scratch) {
+                     i64 k, Activation activation, bool add_dw, bool add_db, const T* input_saved,
+                     Activation input_activation, T* scratch) {
   const bool active = activation != Activation::none;
   const auto s = backward_scratch<T>(m, n, k, active, team.size());
   const T* dz = dy;
@@ -128,7 +129,7 @@ void linear_backward(Team& team, T* dx, T* dw, T* db, const T* dy, const T* x, c
   if (dx)
     products<T>(team, 1, s.dx, scratch + s.dx_products, [&](i64) {
       return product_of(dx, k, false, PlainRows<T>{dz, n}, PlainColumns<T>{w, k, worth_reading_direct<T>(s.dx, k)},
-                        NoEpilogue{});
+                        SlopeEpilogue<T>{dx, input_saved, input_activation});
     });
   if (dw)
     products<T>(team, 1, s.dw, scratch + s.dw_products, [&](i64) {

@@ -10,6 +10,7 @@ void fuse(Nodes& nodes, PassMemory& memory) {
   fuse_epilogues(nodes, memory);
   fuse_norms(nodes, memory);
   fuse_pools(nodes, memory);
+  fuse_slopes(nodes, memory);
   fuse_accumulation(nodes, memory);
   fuse_tables(nodes, memory);
   fuse_chains(nodes, memory);

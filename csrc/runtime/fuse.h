@@ -35,6 +35,9 @@ void fuse_norms(const Nodes& nodes, PassMemory& memory);
 // of its own. Overlapping windows too: they share the mask of the place that they share.
 void fuse_pools(Nodes& nodes, PassMemory& memory);
 
+// dz = dx f'(y) behind the linear_backward that makes dx, for this alone: in its product's epilogue.
+void fuse_slopes(const Nodes& nodes, PassMemory& memory);
+
 // total += g behind the linear_backward that makes g, a weight's or bias's gradient, for this sum alone: the product
 // adds to the total.
 void fuse_accumulation(const Nodes& nodes, PassMemory& memory);

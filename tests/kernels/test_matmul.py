@@ -66,6 +66,17 @@ BAD_CALLS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: kernels.linear_backward(DY, X, W[:, :2]), ValueError, "linear_backward: argument 'weight'"),
     (lambda: kernels.linear_backward(DY, X, W, "relu"), ValueError, "linear_backward: argument 'saved' is None"),
     (lambda: kernels.linear_backward(DY, X, W, "relu", DY[:4]), ValueError, "linear_backward: argument 'saved'"),
+    (
+        lambda: kernels.linear_backward(DY, X, W, input_activation="relu"),
+        ValueError,
+        "linear_backward: argument 'input_saved' is None",
+    ),
+    (
+        lambda: kernels.linear_backward(DY, X, W, input_activation="relu", input_saved=DY),
+        ValueError,
+        "linear_backward: argument 'input_saved'",
+    ),
+    (lambda: kernels.linear_backward(DY, X, W, input_activation="elu"), ValueError, "activation"),
     (lambda: kernels.linear_backward(DY, X, W, "elu", DY), ValueError, "linear_backward: argument 'activation'"),
     (lambda: kernels.linear_backward(DY, X, W, needs=(True,)), TypeError, "linear_backward"),  # type: ignore[arg-type]
 ]

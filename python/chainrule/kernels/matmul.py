@@ -39,6 +39,8 @@ def linear_backward(
     saved: Array | None = None,
     needs: tuple[bool, bool, bool] = (True, True, True),
     into: tuple[Array | None, Array | None] = (None, None),
+    input_activation: str = "none",
+    input_saved: Array | None = None,
 ) -> tuple[Array | None, Array | None, Array | None]:
     """Gradients (dx, dW, dbias) of :func:`linear`; None for those that ``needs`` leaves out.
 
@@ -46,9 +48,11 @@ def linear_backward(
     f' is computed from, of dy's shape: the output y for relu, leaky_relu, sigmoid and tanh, the pre-activation z for
     gelu, gelu_tanh and silu; nothing for ``"none"``. ``into`` are C-contiguous arrays that dW and dbias are added to,
     and which are returned in their place. The sum's bits are those of an addition afterwards for at most 256 rows
-    (docs/numerics.md); beyond, dW's may differ in the last place.
+    (docs/numerics.md); beyond, dW's may differ in the last place. ``input_activation`` is the activation that made x,
+    ``input_saved`` what its derivative g' is computed from, of x's shape: then dx = (dz W) g'(input_saved), the
+    gradient of what that activation was applied to.
     """
-    return _core.linear_backward(dy, x, weight, activation, saved, needs, into)
+    return _core.linear_backward(dy, x, weight, activation, saved, needs, into, input_activation, input_saved)
 
 
 def matmul(a: Array, b: Array, transpose_a: bool = False, transpose_b: bool = False) -> Array:

@@ -52,10 +52,14 @@ def linear_backward(
     saved: Array | None = None,
     needs: tuple[bool, bool, bool] = (True, True, True),
     into: tuple[Array | None, Array | None] = (None, None),
+    input_activation: str = "none",
+    input_saved: Array | None = None,
 ) -> tuple[Array | None, Array | None, Array | None]:
     dz = dy if saved is None else ACTIVATIONS[activation][1](dy, saved)
     rows = as_matrix(dz)
     dx = np.matmul(dz, weight) if needs[0] else None
+    if dx is not None and input_saved is not None:
+        dx = ACTIVATIONS[input_activation][1](dx, input_saved)
     dw = rows.T @ as_matrix(x) if needs[1] else None
     db = rows.sum(0) if needs[2] else None
     dw, db = (g if to is None or g is None else np.add(to, g, out=to) for to, g in zip(into, (dw, db), strict=True))

@@ -160,15 +160,30 @@ def linear_case(name: str, shapes: tuple[tuple[int, ...], ...], activation: str)
     )
 
 
+def backward_condition(dy: Array, x: Array, weight: Array, *rest: Any) -> Any:
+    return reference.linear_backward(*map(np.abs, (dy, x, weight)))
+
+
 def linear_backward_case(name: str, shapes: tuple[tuple[int, ...], ...], activation: str) -> Case:
     return Case(
         "linear_backward",
         name,
         with_saved(normal(*shapes), activation),
         ulps=ULPS,
-        scale=lambda dy, x, w, *_: reference.linear_backward(*map(np.abs, (dy, x, w))),
+        scale=backward_condition,
         integers=with_saved(integers(*shapes), activation) if activation in EXACT else None,
     )
+
+
+def behind_activation(make: Callable[..., tuple[Any, ...]], activation: str) -> Callable[..., tuple[Any, ...]]:
+    """(dy, x, weight, "none", None, needs, into, input_activation, input_saved)."""
+
+    def args(rng: np.random.Generator, dtype: np.dtype) -> tuple[Any, ...]:
+        dy, x, weight = make(rng, dtype)
+        saved = with_saved(lambda *_: (x, dy, weight), activation)(rng, dtype)[-1]
+        return dy, x, weight, "none", None, (True, True, True), (None, None), activation, saved
+
+    return args
 
 
 def with_residual(make: Callable[..., tuple[Any, ...]], bias: bool) -> Callable[..., tuple[Any, ...]]:
@@ -218,11 +233,17 @@ def layers() -> list[Case]:
         for activation in ACTIVATIONS[:2]:
             cases.append(linear_case(f"{name}-{activation}", ((*lead, k), (n, k), (n,)), activation))
             cases.append(linear_backward_case(f"{name}-{activation}", ((*lead, n), (*lead, k), (n, k)), activation))
+        shapes = ((*lead, n), (*lead, k), (n, k))
+        made, exact = (behind_activation(f(*shapes), "relu") for f in (normal, integers))
+        cases.append(Case("linear_backward", f"{name}-behind-relu", made, {}, ULPS, backward_condition, exact))
         made, exact = (without_bias(f((*lead, k), (n, k), (n,))) for f in (normal, integers))
         cases.append(Case("linear", f"{name}-no-bias", made, {}, ULPS, linear_condition, exact))
     for activation in ACTIVATIONS[2:]:
         cases.append(linear_case(activation, ((29, 20), (33, 20), (33,)), activation))
-        cases.append(linear_backward_case(activation, ((300, 33), (300, 20), (33, 20)), activation))
+        shapes = ((300, 33), (300, 20), (33, 20))
+        cases.append(linear_backward_case(activation, shapes, activation))
+        made = behind_activation(normal(*shapes), activation)
+        cases.append(Case("linear_backward", f"behind-{activation}", made, {}, ULPS, backward_condition))
     return cases
 
 
