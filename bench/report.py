@@ -1,6 +1,7 @@
 """``python -m bench.report``: times everything interleaved, writes bench/RESULTS.md and bench/results.png.
 
-Options: --threads N (default 2), --rounds N, --only TEXT (cases whose name contains it; nothing is written then).
+Options: --threads N (default 2), --rounds N, --step-rounds N (of training steps, if others), --only TEXT (cases whose
+name contains it; nothing is written then).
 """
 
 from __future__ import annotations
@@ -93,13 +94,13 @@ def line(row: Row) -> str:
     return f"| {row.name} | {microseconds(ours)} | {row.rate} | {name} {microseconds(best)} | {row.ratio:.2f} |"
 
 
-def markdown(kernel: list[Row], step: list[Row], threads: int, rounds: int) -> str:
+def markdown(kernel: list[Row], step: list[Row], command: str, threads: int) -> str:
     head = "| case | chainrule, us | rate | best peer, us | ratio |\n|---|---|---|---|---|\n"
     median = statistics.median(r.ratio for r in kernel)
     return f"""# Results
 
 {taken(threads)}
-Command: `python -m bench.report --threads {threads} --rounds {rounds}`.
+Command: `{command}`.
 
 Medians (lowest to highest) of interleaved rounds, float32, results proved equal first. The ratio is the best peer's
 time by ours: above 1, chainrule is faster. Shared machines are noisy: ratios hold, absolute times drift.
@@ -135,13 +136,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--step-rounds", type=int)
     parser.add_argument("--only", default="")
     options = parser.parse_args()
     limit_threads(options.threads)
-    step = step_rows(options.only, options.rounds)
+    step_rounds = options.step_rounds or options.rounds
+    step = step_rows(options.only, step_rounds)
     kernel = kernel_rows(options.only, options.rounds)
     if not options.only:
-        (HERE / "RESULTS.md").write_text(markdown(kernel, step, options.threads, options.rounds))
+        command = f"python -m bench.report --threads {options.threads} --rounds {options.rounds}"
+        if step_rounds != options.rounds:
+            command += f" --step-rounds {step_rounds}"
+        (HERE / "RESULTS.md").write_text(markdown(kernel, step, command, options.threads))
         plot(step + kernel, HERE / "results.png")
 
 
