@@ -124,7 +124,30 @@ def sums(m: int, k: int, n: int) -> list[Case]:
             peers={"numpy": numpy_gradients, "torch": torch_gradients, "jax": jax_gradients},
             flops=2 * work,
         ),
+        Case(
+            "linear_backward",
+            f"{label} behind relu: dx, dw, db",
+            shaped((m, n), (m, k), (n, k), "none", None, lambda rng: (True, True, True), no_sums, "relu", (m, k)),
+            peers={
+                "numpy": lambda dy, x, w, *rest: behind_relu(dy, x, w, rest[-1]),
+                "torch": lambda t, dy, x, w, *rest: (
+                    t.ops.aten.threshold_backward(dy @ w, rest[-1], 0),
+                    dy.T @ x,
+                    dy.sum(0),
+                ),
+                "jax": lambda j, dy, x, w, *rest: behind_relu(dy, x, w, rest[-1]),
+            },
+            flops=2 * work,
+        ),
     ]
+
+
+def no_sums(rng: np.random.Generator) -> Any:
+    return None, None
+
+
+def behind_relu(dy: Any, x: Any, w: Any, y: Any) -> tuple[Any, Any, Any]:
+    return (dy @ w) * (y > 0), dy.T @ x, dy.sum(0)
 
 
 def after_relu(dz: Any, x: Any, w: Any) -> tuple[Any, Any, Any]:
