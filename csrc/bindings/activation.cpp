@@ -4,7 +4,7 @@
 
 namespace chainrule {
 
-Activation activation_named(const char* op, const std::string& name) {
+Activation activation_named(const char* op, const std::string& name, const char* arg) {
   static constexpr struct {
     const char* name;
     Activation value;
@@ -18,7 +18,7 @@ Activation activation_named(const char* op, const std::string& name) {
     if (name == known.name) return known.value;
     all += (all.empty() ? "'" : ", '") + std::string(known.name) + "'";
   }
-  refuse(op, "activation", "'" + name + "'", "one of " + all);
+  refuse(op, arg, "'" + name + "'", "one of " + all);
 }
 
 }  // namespace chainrule

@@ -6,7 +6,7 @@
 
 namespace chainrule {
 
-// From its name in Python; refuses any other.
-Activation activation_named(const char* op, const std::string& name);
+// From its name in Python, argument `arg`; refuses any other.
+Activation activation_named(const char* op, const std::string& name, const char* arg = "activation");
 
 }  // namespace chainrule

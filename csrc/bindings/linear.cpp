@@ -97,7 +97,7 @@ py::tuple linear_backward(py::handle dy_in, py::handle x_in, py::handle weight, 
       return input<T>(op, arg, given, shape);
     };
     const auto saved = saved_by(act, activation, "saved", saved_in, dy.shape());
-    const Activation input_act = activation_named(op, input_activation);
+    const Activation input_act = activation_named(op, input_activation, "input_activation");
     const auto before = saved_by(input_act, input_activation, "input_saved", input_saved, x.shape());
     const auto [need_dx, need_dw, need_db] = needs;
     py::array dx = no_array(), dw = no_array(), db = no_array();

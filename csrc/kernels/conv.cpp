@@ -137,7 +137,7 @@ CHAINRULE_INLINE Filter forward_filter(const Conv2d& conv, const Sizes& s) {
 // A pointwise convolution of pixels: all of them are rows of one product a group.
 template <class T>
 Grid pixel_grid(const Conv2d& conv, const Sizes& s) {
-  return grouped(grid_of<T>(conv.groups, conv.batch * s.size, s.out, s.in));
+  return keeping(grid_of<T>(conv.groups, conv.batch * s.size, s.out, s.in));
 }
 
 template <class T>

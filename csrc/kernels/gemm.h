@@ -107,9 +107,9 @@ CHAINRULE_INLINE void multiply_block(T* c, i64 ldc, bool add, const KBlock<T>& b
   i64 passed = block.packed ? block.panels : 0;  // panels that the first tile packs, or that are packed
   if constexpr (kPassable<B>)
     if (block.tiles > 1 && !b.direct) passed = at.columns / kPanel<T>;
+  for (i64 p = 0; p < passed; p++) panel[p] = block.panel(p), stride[p] = kPanel<T>;
   // A strip of all panels at a time: a panel's rows alone would be a cache line or two from each page.
   constexpr i64 strip = kStrip<B>;
-  for (i64 p = 0; p < passed; p++) panel[p] = block.panel(p), stride[p] = kPanel<T>;
   for (i64 s = 0; s < depth; s += strip)
     for (i64 p = passed; p < block.panels; p++) {
       const T* const part = b.panel(block.panel(p) + s * kPanel<T>, at.column + p * kPanel<T>, block.columns(p), k + s,
@@ -264,7 +264,7 @@ CHAINRULE_INLINE void products(Team& team, i64 batches, const Grid& g, T* scratc
   const i64 spans = g.split ? g.spans : 1;
   T* const own = scratch + team.rank() * thread_scratch<T>(g);
   T* const partials = scratch + team.size() * thread_scratch<T>(g);
-  Kept<T> last, *const kept = keeps(g) ? &last : nullptr;
+  Kept<T> last, *const kept = g.keeps ? &last : nullptr;
   const i64 grain =
       at_least(i64(1), kSmallChunk / at_least(i64(1), at_least(g.rows, kThinCost) * g.columns * at_most(g.k, kSpanK)));
   parallel_for(team, batches * chunks * spans, g.split ? 1 : grain, [&](i64 begin, i64 end) {

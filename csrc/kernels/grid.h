@@ -14,6 +14,7 @@ struct Grid {
   i64 spans;   // of K, each at most kSpanK; 1 when K is empty
   bool split;  // the spans' sums go to scratch and are added in a second pass
   i64 group;   // chunks are numbered by groups of so many row chunks, in a group column by column
+  bool keeps;  // a thread has room for all of K of the columns of B that it packs, and keeps them for the chunk below
 };
 
 constexpr i64 kThinCost = 4;
@@ -55,7 +56,8 @@ CHAINRULE_INLINE Grid grid_of(i64 batches, i64 m, i64 n, i64 k) {
     else if (even)
       columns /= 2;
   }
-  Grid g{m, n, k, 0, 0, ceil_div(m, at_least(rows, i64(1))), ceil_div(n, at_least(columns, i64(1))), 0, 0, false, 1};
+  Grid g{m, n, k,     0, 0,    ceil_div(m, at_least(rows, i64(1))), ceil_div(n, at_least(columns, i64(1))),
+         0, 0, false, 1, false};
   // A row's columns are all there is to share: an odd number of chunks would keep one of two threads for the last.
   if (m <= kThinRows && g.column_chunks > 1) g.column_chunks += g.column_chunks % 2;
   // Equal chunks instead of full ones and a small last one.
@@ -78,19 +80,15 @@ CHAINRULE_INLINE Grid by_columns(Grid g) {
   return g;
 }
 
-// The same grid in groups for a B that takes long to pack: chunks below each other follow each other, as long as their
-// rows of A stay near until the next column, and there is a group for each of two threads.
-CHAINRULE_INLINE Grid grouped(Grid g) {
+// The same grid for a B that takes long to pack (kKeeps, sources.h): what a thread has packed serves the chunk below,
+// which it mostly takes next. If there is no order by columns yet, there are groups: as many rows of A as stay near
+// until the next column, and a group for each of two threads.
+CHAINRULE_INLINE Grid keeping(Grid g) {
   constexpr i64 kNear = i64(1) << 17;
   const i64 near = g.column_chunks > 1 ? kNear / at_least(i64(1), g.rows * g.k) : g.row_chunks;
-  g.group = at_least(i64(1), at_most(near, ceil_div(g.row_chunks, i64(2))));
+  if (g.group == 1) g.group = at_least(i64(1), at_most(near, ceil_div(g.row_chunks, i64(2))));
+  g.keeps = g.group > 1 && g.spans == 1 && g.k * g.widest <= kBlockK * kMostColumns;
   return g;
-}
-
-// Whether a thread keeps all of K of the columns of B that it has packed, for the chunk below, which it mostly takes
-// next. (Sources for which that pays: kKeeps, sources.h.)
-CHAINRULE_INLINE bool keeps(const Grid& g) {
-  return g.group > 1 && g.spans <= 1 && g.k * g.widest <= kBlockK * kMostColumns;
 }
 
 // Scratch of one thread: a tile of A, the packed panels of a block of B, or of all, and a chunk's sums of the current
@@ -98,7 +96,7 @@ CHAINRULE_INLINE bool keeps(const Grid& g) {
 template <class T>
 CHAINRULE_INLINE i64 thread_scratch(const Grid& g) {
   const i64 span = g.spans > 1 && !g.split ? g.rows * g.widest : 0;
-  return kTileSize<T> + (keeps(g) ? g.k : at_most(kBlockK, g.k)) * g.widest + round_up(span, vec<T>::size);
+  return kTileSize<T> + (g.keeps ? g.k : at_most(kBlockK, g.k)) * g.widest + round_up(span, vec<T>::size);
 }
 
 // Elements of scratch that products() wants for a team of `threads`.

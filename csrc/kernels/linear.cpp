@@ -24,8 +24,7 @@ Grid weight_grid(i64 m, i64 n, i64 k) {
 }
 template <class T>
 Grid forward_grid(i64 m, i64 n, i64 k) {
-  const Grid g = weight_grid<T>(m, n, k);
-  return g.group > 1 ? g : grouped(g);
+  return keeping(weight_grid<T>(m, n, k));
 }
 
 // linear_backward's scratch, in order: the sums of spans of dz's rows, dz if there is an activation, the products'.

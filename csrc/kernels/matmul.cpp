@@ -24,14 +24,14 @@ i64 offset_of(const Strided& batch, i64 index, int operand) {
 template <class T>
 Grid matmul_grid(i64 batches, i64 m, i64 n, i64 k, bool transpose_b) {
   const Grid g = grid_of<T>(batches, m, n, k);
-  return transpose_b ? grouped(g) : g;
+  return transpose_b ? keeping(g) : g;
 }
 
 }  // namespace
 
 template <class T>
 i64 matmul_scratch(i64 batches, i64 m, i64 n, i64 k, i64 threads) {
-  return products_scratch<T>(batches, matmul_grid<T>(batches, m, n, k, true), threads);
+  return products_scratch<T>(batches, matmul_grid<T>(batches, m, n, k, true), threads);  // the larger one
 }
 
 template <class T>

@@ -76,7 +76,7 @@ BAD_CALLS: list[tuple[Callable[[], Any], type[Exception], str]] = [
         ValueError,
         "linear_backward: argument 'input_saved'",
     ),
-    (lambda: kernels.linear_backward(DY, X, W, input_activation="elu"), ValueError, "activation"),
+    (lambda: kernels.linear_backward(DY, X, W, input_activation="elu"), ValueError, "argument 'input_activation'"),
     (lambda: kernels.linear_backward(DY, X, W, "elu", DY), ValueError, "linear_backward: argument 'activation'"),
     (lambda: kernels.linear_backward(DY, X, W, needs=(True,)), TypeError, "linear_backward"),  # type: ignore[arg-type]
 ]
@@ -143,7 +143,7 @@ def test_a_rows_bits_do_not_depend_on_its_batch(rng: np.random.Generator, dtype:
 def test_a_part_has_the_bits_of_the_whole(
     rng: np.random.Generator, shape: tuple[int, int, int], transposed: str, dtype: Any, isa: str
 ) -> None:
-    """Of products that share out spans of a long K, and of those that send for what they read next."""
+    """Of products that share out spans of a long K, that send for what they read next, that keep what they packed."""
     m, n, k = shape
     ta, tb = transposed == "a", transposed == "b"
     a = rng.standard_normal((k, m) if ta else (m, k)).astype(dtype)
