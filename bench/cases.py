@@ -236,6 +236,9 @@ CONVOLUTIONS = {
     "8x3x224x224 -> 64, 7x7 stride 2": (8, 3, 224, 64, 7, 2, 3, 1),
     "8x96x28x28 depthwise 3x3": (8, 96, 28, 96, 3, 1, 1, 96),
     "32x96x56x56 depthwise 3x3": (32, 96, 56, 96, 3, 1, 1, 96),
+    "16x144x56x56 depthwise 3x3 stride 2": (16, 144, 56, 144, 3, 2, 1, 144),
+    "16x240x28x28 depthwise 5x5": (16, 240, 28, 240, 5, 1, 2, 240),
+    "16x192x28x28 depthwise 7x7": (16, 192, 28, 192, 7, 1, 3, 192),
 }
 
 
@@ -246,6 +249,10 @@ CHANNELS_LAST = (
     "16x128x28x28 -> 128, 3x3 stride 2",
     "16x256x56x56 -> 64, 1x1",
     "8x96x28x28 depthwise 3x3",
+    "32x96x56x56 depthwise 3x3",
+    "16x144x56x56 depthwise 3x3 stride 2",
+    "16x240x28x28 depthwise 5x5",
+    "16x192x28x28 depthwise 7x7",
 )
 
 

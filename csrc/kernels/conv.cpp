@@ -28,10 +28,12 @@ void conv2d_depthwise(Team& team, const ConvArrays<T>& a, const Conv2d& conv, co
     for (i64 i = begin; i < end; i++) {
       T* const planes = a.y + s.y_at(i);
       const i64 group = i % s.groups;
-      parts.each(a.x + s.x_at(i), storage, [&](i64 row, const Band& band, const i32* offset) {
+      const T* const plane = a.x + s.x_at(i);
+      parts.each(plane, storage, [&](i64 row, const Band& band, const i32* offset) {
+        const NextPlane next = NextPlane::if_large(plane + s.image, s.image, row, band.view.rows, view.rows);
         for (i64 o = 0; o < s.out; o++)
           depthwise_sums(planes + o * s.size + row * view.columns, view.columns, storage, offset, a.w.at(group, o),
-                         band);
+                         band, next);
       });
       epilogue(planes, s.size, group * s.out, s.out, 0, s.size);
     }

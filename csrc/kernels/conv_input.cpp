@@ -142,9 +142,10 @@ void input_depthwise(Team& team, const ConvArrays<T>& a, const Conv2d& conv, con
   parallel_for(team, s.products, grain, [&](i64 begin, i64 end) {
     for (i64 i = begin; i < end; i++)
       parts.each(a.x + s.y_at(i), storage, [&](i64 row, const Band& band, const i32* offset) {
+        const NextPlane next = NextPlane::if_large(a.x + s.y_at(i) + s.size, s.size, row, band.view.rows, view.rows);
         for (i64 c = 0; c < s.in; c++)
           depthwise_sums(a.y + s.x_at(i) + c * s.image + row * view.columns, view.columns, storage, offset,
-                         a.w.at(i % s.groups, c), band);
+                         a.w.at(i % s.groups, c), band, next);
       });
   });
 }

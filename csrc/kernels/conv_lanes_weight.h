@@ -30,19 +30,14 @@ CHAINRULE_INLINE bool worth_lane_products(const View& v, i64 in, i64 out) {
 
 template <class T>
 struct LaneGradientCut {
-  i64 rows, columns, down, across;  // of a part; parts of a plane
-  i64 parts, chunk, chunks;         // of a group; of a chunk; chunks
-  i64 piece, pieces;                // outputs that are computed together
+  PositionParts of_plane;
+  i64 parts, chunk, chunks;  // of a group; of a chunk; chunks
+  i64 piece, pieces;         // outputs that are computed together
   i64 wide, storage, line, dy, own, partial;
 
-  LaneGradientCut(const Conv2d& conv, const Sizes& s) {
+  LaneGradientCut(const Conv2d& conv, const Sizes& s) : of_plane(view_of(conv.window)) {
     constexpr i64 kChunks = 16, kPartials = i64(1) << 20;
-    const View v = view_of(conv.window);
-    across = ceil_div(v.columns, kBlockK), columns = ceil_div(v.columns, across);
-    across = ceil_div(v.columns, columns);
-    rows = across > 1 ? 1 : at_least(i64(1), at_most(v.rows, kBlockK / columns));
-    down = ceil_div(v.rows, rows), rows = ceil_div(v.rows, down), down = ceil_div(v.rows, rows);
-    parts = conv.batch * down * across;
+    parts = conv.batch * of_plane.count();
     wide = round_up(s.in, vec<T>::size);
     partial = s.groups * s.taps * s.out * wide;
     chunks = at_least(i64(1), at_most(at_most(parts, kChunks), kPartials / at_least(i64(1), partial)));
@@ -51,11 +46,11 @@ struct LaneGradientCut {
     // Pieces give threads something to do where there are few chunks; they don't enter the order.
     pieces = at_most(ceil_div(s.out, i64(2 * kTileRows)), ceil_div(kChunks / 2, chunks * s.groups));
     piece = ceil_div(s.out, pieces), pieces = ceil_div(s.out, piece);
-    View b = v;
-    b.rows = rows, b.columns = columns;
+    View b = view_of(conv.window);
+    b.rows = of_plane.rows, b.columns = of_plane.columns;
     const Band band = band_of(b);
     storage = lanes_room<T>(band, s.in), line = line_room<T>(band);
-    dy = planar(conv) ? rows * columns * round_up(piece, vec<T>::size) : 0;
+    dy = planar(conv) ? b.positions() * round_up(piece, vec<T>::size) : 0;
     own = round_up(storage + line + dy, vec<T>::size);
   }
   CHAINRULE_INLINE i64 scratch(i64 threads) const { return chunks * partial + threads * own; }
@@ -66,11 +61,9 @@ template <class T>
 CHAINRULE_INLINE void part_products(T* sums, const T* dy, const T* x, const Conv2d& conv, const Sizes& s,
                                     const LaneGradientCut<T>& cut, i64 part, i64 outputs, bool add, T* scratch) {
   constexpr i64 size = vec<T>::size;
-  View v = view_of(conv.window);
-  const i64 row = part / cut.across * cut.rows, column = part % cut.across * cut.columns;
-  const i64 first = (row * v.columns + column) * s.y.pixel;
-  v.rows = at_most(cut.rows, v.rows - row), v.columns = at_most(cut.columns, v.columns - column);
-  v.off_y += row * v.step_y, v.off_x += column * v.step_x;
+  const View plane = view_of(conv.window), v = cut.of_plane.view(plane, part);
+  const PositionParts::Place at = cut.of_plane.place(part);
+  const i64 first = (at.row * plane.columns + at.column) * s.y.pixel;
   const Band b = band_of(v);
   T* const line = scratch + cut.storage;
   copy_lanes(scratch, x, s.x, s.in, b, line);
@@ -103,7 +96,7 @@ void lane_gradient(Team& team, T* dw, const T* dy, const T* x, const Conv2d& con
   constexpr i64 size = vec<T>::size;
   const LaneGradientCut<T> cut(conv, s);
   T* const own = scratch + cut.chunks * cut.partial + team.rank() * cut.own;
-  const i64 items = s.groups * cut.pieces, plane = cut.down * cut.across;
+  const i64 items = s.groups * cut.pieces, plane = cut.of_plane.count();
   parallel_for(team, cut.chunks * items, 1, [&](i64 begin, i64 end) {
     for (i64 i = begin; i < end; i++) {
       const i64 chunk = i / items, group = i % items / cut.pieces, first = i % cut.pieces * cut.piece;

@@ -1,8 +1,9 @@
 // conv2d_backward_weight: dw[o, c, ky, kx] = sum over n, v, u of dy[n, o, v, u] x[n, c, iy, ix], as in conv.cpp.
 //
-// Chosen by the shape: products of pixels as they lie (one tap, channels_last), Winograd's transforms
-// (conv_winograd_weight.h), products in lanes of channels (conv_lanes_weight.h) or of images (conv_batch_weight.h),
-// and, for what is left, dot products of planes:
+// Chosen by the shape: products of pixels as they lie (one tap, channels_last), channels by themselves
+// (depthwise_weight.h; depthwise_pixels_weight.h for channels_last), Winograd's transforms (conv_winograd_weight.h),
+// products in lanes of channels (conv_lanes_weight.h) or of images (conv_batch_weight.h), and, for what is left, dot
+// products of planes:
 //
 // The positions (n, v, u) are cut into blocks: some images, or a band of one image's rows. A block's sums are dot
 // products in lanes (conv_dots.h) of dy as it lies with the planes of conv_planes.h; blocks are added in ascending
@@ -12,75 +13,14 @@
 #include "conv_dots.h"
 #include "conv_lanes_weight.h"
 #include "conv_winograd_weight.h"
+#include "depthwise_pixels_weight.h"
+#include "depthwise_weight.h"
 #include "gemm.h"
 #include "kernels.h"
 
 namespace chainrule::CHAINRULE_ISA {
 
 namespace {
-
-// Images per partial sum of the depthwise weight gradient.
-CHAINRULE_INLINE i64 images_per_sum(const Sizes& s) { return ceil_div(i64(1) << 14, at_least(i64(1), s.size)); }
-
-// Groups whose planes a thread holds at a time: of channels_last images they are made from whole vecs of channels.
-template <class T>
-CHAINRULE_INLINE i64 groups_at_once(const Conv2d& conv) {
-  return planar(conv) ? 1 : at_most(conv.groups, i64(vec<T>::size));
-}
-
-// A thread's scratch: the padded copy of a plane's part, the sums of some groups, and their planes of x and dy.
-template <class T>
-struct DepthwiseRoom {
-  i64 part, sums, x, dy;
-  DepthwiseRoom(const Conv2d& conv, const Sizes& s) : part(part_room<T>(view_of(conv.window))) {
-    const i64 groups = groups_at_once<T>(conv);
-    sums = groups * s.out * s.taps * vec<T>::size;
-    x = planar(conv) ? 0 : groups * s.image;
-    dy = planar(conv) ? 0 : groups * s.out * s.size;
-  }
-  CHAINRULE_INLINE i64 own() const { return round_up(part + sums + x + dy, vec<T>::size); }
-};
-
-// partials[sum][channel][tap], each of some images.
-template <class T>
-void depthwise_weights(Team& team, T* partials, const T* dy, const T* x, const Conv2d& conv, const Sizes& s,
-                       T* scratch) {
-  constexpr i64 size = vec<T>::size;
-  const View view = view_of(conv.window);
-  const PlaneParts plane_parts(view);
-  const DepthwiseRoom<T> room(conv, s);
-  T* const storage = scratch;
-  T* const totals = storage + room.part;
-  T* const x_planes = totals + room.sums;
-  T* const dy_planes = x_planes + room.x;
-  const i64 images = images_per_sum(s), most = groups_at_once<T>(conv), parts = ceil_div(conv.groups, most);
-  parallel_for(team, ceil_div(conv.batch, images) * parts, 1, [&](i64 begin, i64 end) {
-    for (i64 i = begin; i < end; i++) {
-      const i64 first = i % parts * most, groups = at_most(most, conv.groups - first), image = i / parts * images;
-      for (i64 j = 0; j < groups * s.out * s.taps; j++) store(totals + j * size, vec<T>(0));
-      for (i64 n = image; n < at_most(conv.batch, image + images); n++) {
-        const T* planes = x + n * s.x.image + first * s.x.channel;
-        const T* outputs = dy + n * s.y.image + first * s.out * s.y.channel;
-        if (!planar(conv)) {
-          run_from_lanes(x_planes, planes, s.x.pixel, {0, s.image, 1}, groups, s.image);
-          run_from_lanes(dy_planes, outputs, s.y.pixel, {0, s.size, 1}, groups * s.out, s.size);
-          planes = x_planes, outputs = dy_planes;
-        }
-        for (i64 g = 0; g < groups; g++)
-          plane_parts.each(planes + g * s.image, storage, [&](i64 row, const Band& band, const i32* offset) {
-            for (i64 o = g * s.out; o < (g + 1) * s.out; o++)
-              depthwise_weight(totals + o * s.taps * size, outputs + o * s.size + row * view.columns, storage, offset,
-                               band);
-          });
-      }
-      T* const to = partials + (i / parts * conv.cout + first * s.out) * s.taps;
-      for (i64 j = 0; j < groups * s.out * s.taps; j++) {
-        const vec<T> total = load(totals + j * size);
-        to[j] = lane(sum_lanes<T, 1>(&total), 0);
-      }
-    }
-  });
-}
 
 // How the positions are cut. Everything but `terms` enters the order of the sums: it depends on the shape alone.
 struct WeightCut {
@@ -204,42 +144,30 @@ template <class T>
 void weight_sums(Team& team, T* dw, const T* dy, const T* x, const Conv2d& conv, const Sizes& s, T* scratch) {
   const i64 weights = conv.cout * s.in * s.taps;
   if (weights == 0) return;
-  i64 sums;
-  T* partials = scratch;
-  if (depthwise(s.out, s.in, view_of(conv.window))) {
-    const i64 own = DepthwiseRoom<T>(conv, s).own();
-    sums = ceil_div(conv.batch, images_per_sum(s));
-    partials = scratch + team.size() * own;
-    depthwise_weights(team, partials, dy, x, conv, s, scratch + team.rank() * own);
-  } else {
-    const WeightCut cut = weight_cut<T>(conv, s);
-    sums = cut.blocks ? cut.chunks : 0;
-    partials = cut.chunks > 1 ? scratch + team.size() * cut.own() : dw;
-    T* const storage = scratch + team.rank() * cut.own();
-    const i64 depth = s.in * s.taps, items = conv.groups * cut.pieces;
-    parallel_for(team, sums * items, 1, [&](i64 begin, i64 end) {
-      for (i64 i = begin; i < end; i++) {
-        const i64 chunk = i / items, group = i % items / cut.pieces, term = i % cut.pieces * cut.terms;
-        T* const to = partials + chunk * weights + group * s.out * depth + term;
-        const i64 last = at_most(cut.blocks, (chunk + 1) * cut.chunk);
-        for (i64 block = chunk * cut.chunk; block < last; block++)
-          block_weights(to, dy + s.y_at(group), x + s.x_at(group), conv, s, cut, block, term, block > chunk * cut.chunk,
-                        storage);
-      }
-    });
-    if (sums == 1) return;
-  }
+  const WeightCut cut = weight_cut<T>(conv, s);
+  const i64 sums = cut.blocks ? cut.chunks : 0;
+  T* const partials = cut.chunks > 1 ? scratch + team.size() * cut.own() : dw;
+  T* const storage = scratch + team.rank() * cut.own();
+  const i64 depth = s.in * s.taps, items = conv.groups * cut.pieces;
+  parallel_for(team, sums * items, 1, [&](i64 begin, i64 end) {
+    for (i64 i = begin; i < end; i++) {
+      const i64 chunk = i / items, group = i % items / cut.pieces, term = i % cut.pieces * cut.terms;
+      T* const to = partials + chunk * weights + group * s.out * depth + term;
+      const i64 last = at_most(cut.blocks, (chunk + 1) * cut.chunk);
+      for (i64 block = chunk * cut.chunk; block < last; block++)
+        block_weights(to, dy + s.y_at(group), x + s.x_at(group), conv, s, cut, block, term, block > chunk * cut.chunk,
+                      storage);
+    }
+  });
+  if (sums == 1) return;
   team.barrier();
   add_partials(team, dw, partials, sums, weights);
 }
 
 template <class T>
 i64 sums_scratch(const Conv2d& conv, const Sizes& s, i64 threads) {
-  const i64 weights = conv.cout * s.in * s.taps;
-  if (depthwise(s.out, s.in, view_of(conv.window)))
-    return threads * DepthwiseRoom<T>(conv, s).own() + ceil_div(conv.batch, images_per_sum(s)) * weights;
   const WeightCut cut = weight_cut<T>(conv, s);
-  return threads * cut.own() + (cut.chunks > 1 ? cut.chunks * weights : 0);
+  return threads * cut.own() + (cut.chunks > 1 ? cut.chunks * conv.cout * s.in * s.taps : 0);
 }
 
 CHAINRULE_INLINE Filter weight_filter(const Conv2d& conv, const Sizes& s) { return filter_of(view_of(conv.window), s); }
@@ -250,16 +178,20 @@ CHAINRULE_INLINE bool by_winograd(const Conv2d& conv, const Sizes& s) {
   return worth_transforming<T>(view_of(conv.window), s.products, s.out, s.in);
 }
 
+CHAINRULE_INLINE bool by_channels(const Conv2d& conv, const Sizes& s) {
+  return depthwise(s.out, s.in, view_of(conv.window));
+}
+
 // One tap of planes needs no copies at all as dot products.
 template <class T>
 CHAINRULE_INLINE bool by_lanes(const Conv2d& conv, const Sizes& s) {
-  return (s.taps > 1 || !planar(conv)) && !depthwise(s.out, s.in, view_of(conv.window)) &&
+  return (s.taps > 1 || !planar(conv)) && !by_channels(conv, s) &&
          worth_lane_products<T>(view_of(conv.window), s.in, s.out);
 }
 
 // One tap that sees the pixels as they lie: a product of matrices for each group, as a linear layer's.
 CHAINRULE_INLINE bool by_pixels(const Conv2d& conv, const Sizes& s) {
-  return pointwise(conv) && !planar(conv) && !depthwise(s.out, s.in, view_of(conv.window));
+  return pointwise(conv) && !planar(conv) && !by_channels(conv, s);
 }
 template <class T>
 Grid pixel_grid(const Conv2d& conv, const Sizes& s) {
@@ -281,6 +213,8 @@ i64 conv2d_backward_weight_scratch(const Conv2d& conv, i64 threads) {
   const Sizes s = sizes_of(conv);
   if (s.in == 0) return 0;
   if (by_pixels(conv, s)) return products_scratch<T>(conv.groups, pixel_grid<T>(conv, s), threads);
+  if (by_channels(conv, s))
+    return planar(conv) ? PlaneGradientCut<T>(conv, s).scratch(threads) : PixelGradientCut<T>(conv, s).scratch();
   const i64 direct = by_lanes<T>(conv, s)               ? LaneGradientCut<T>(conv, s).scratch(threads)
                      : worth_batch_gradient<T>(conv, s) ? BatchGradientCut<T>(conv, s).scratch(threads)
                                                         : sums_scratch<T>(conv, s, threads);
@@ -292,6 +226,9 @@ template <class T>
 void conv2d_backward_weight(Team& team, T* dw, const T* dy, const T* x, const Conv2d& conv, T* scratch) {
   const Sizes s = sizes_of(conv);
   if (by_pixels(conv, s)) return pixel_gradient(team, dw, dy, x, conv, s, scratch);
+  if (by_channels(conv, s))
+    return planar(conv) ? plane_weights(team, dw, dy, x, conv, s, scratch)
+                        : pixel_weights(team, dw, dy, x, conv, s, scratch);
   if constexpr (kTransforms<T>)
     if (by_winograd<T>(conv, s) && filter_gradient(team, dw, dy, x, weight_filter(conv, s), scratch)) return;
   if (by_lanes<T>(conv, s)) return lane_gradient(team, dw, dy, x, conv, s, scratch);

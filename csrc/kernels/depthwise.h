@@ -1,11 +1,23 @@
 // Convolutions with one channel to sum over: a product would move more than it multiplies. A plane is copied once with
 // its padding (conv_planes.h, both axes shared); rows of positions are vectors, a tap is a load at an offset. Four rows
-// at a time use a load for each row of taps that sees it. Forward and input gradient keep the order of the product (one
-// chain over the taps); the weight gradient is a sum over positions in lanes.
+// at a time use a load for each row of taps that sees it. Forward and input gradient keep the order of the product: one
+// chain over the taps. The weight gradient is in depthwise_weight.h.
 #pragma once
 #include "conv_planes.h"
 
 namespace chainrule::CHAINRULE_ISA {
+
+// Whether registers hold the sums of a weight gradient of 5 x 5 taps, or a row of pixels of 7, beside what they read.
+constexpr bool kHoldsWindows = kConvVecs > 1;
+// Taps of any window whose sums are kept in registers at once.
+constexpr int kTapsAtOnce = kHoldsWindows ? 8 : 4;
+
+// f(first, count) for groups of at most kTapsAtOnce taps, as even as can be.
+template <class F>
+CHAINRULE_INLINE void each_tap_group(i64 taps, F&& f) {
+  const i64 groups = ceil_div(taps, i64(kTapsAtOnce));
+  for (i64 i = 0; i < groups; i++) f(i * taps / groups, (i + 1) * taps / groups - i * taps / groups);
+}
 
 constexpr i64 kBandRows = 4;  // enters the order of the weight gradient's sums: docs/numerics.md
 
@@ -68,12 +80,31 @@ class PlaneParts {
   Part whole_, last_;
 };
 
+// The share of the plane that is copied next, which is sent for while these rows of positions are computed.
+struct NextPlane {
+  static constexpr i64 kLine = 64, kFewBytes = 8192;  // of a plane that the prefetcher foresees by itself
+  const char *at, *end;
+
+  template <class T>
+  CHAINRULE_INLINE NextPlane(const T* plane, i64 size, i64 row, i64 rows, i64 of)
+      : at(reinterpret_cast<const char*>(plane + (row ? size * row / of : 0))),
+        end(reinterpret_cast<const char*>(plane + (row + rows < of ? size * (row + rows) / of : size))) {}
+  template <class T>
+  CHAINRULE_INLINE static NextPlane if_large(const T* plane, i64 size, i64 row, i64 rows, i64 of) {
+    return {plane, size * i64(sizeof(T)) > kFewBytes ? size : 0, row, rows, of};
+  }
+  CHAINRULE_INLINE i64 lines(i64 times) const { return ceil_div(ceil_div(end - at, kLine), times); }
+  CHAINRULE_INLINE void send(i64 lines) {
+    for (; lines > 0 && at < end; lines--, at += kLine) send_for(at);
+  }
+};
+
 // Windows of a fixed size, one apart in rows: tap row ty of position row v lies in row v + ty (or, with a negative
 // delta, v - ty) of the copy. 0 for any other window.
 CHAINRULE_INLINE i64 fixed_window(const Band& b) {
   const View& v = b.view;
   const bool unit = b.y.shared && v.step_y == 1 && (v.delta_y == 1 || v.delta_y == -1);
-  return unit && v.kh == v.kw && (v.kh == 3 || v.kh == 5) ? v.kh : 0;
+  return unit && v.kh == v.kw && (v.kh == 3 || v.kh == 5 || v.kh == 7) ? v.kh : 0;
 }
 
 // Rows of positions, `step` rows of the copy apart, Rows of them by Vecs vecs. from: what tap 0 of the first sees.
@@ -126,11 +157,14 @@ CHAINRULE_OUT_OF_LINE void depthwise_bands(T* y, i64 ldy, const T* copy, const i
 }
 
 template <class T, int K>
-CHAINRULE_INLINE void depthwise_fixed(T* y, i64 ldy, const T* copy, const i32* offset, const T* weights,
-                                      const Band& b) {
+CHAINRULE_INLINE void depthwise_fixed(T* y, i64 ldy, const T* copy, const i32* offset, const T* weights, const Band& b,
+                                      NextPlane next) {
+  const i64 lines = next.lines(ceil_div(b.view.rows, kBandRows));
   i64 v = 0;
-  for (; v + kBandRows <= b.view.rows; v += kBandRows)
+  for (; v + kBandRows <= b.view.rows; v += kBandRows) {
+    next.send(lines);
     depthwise_bands<T, K, kBandRows>(y, ldy, copy, offset, weights, b, v, v + kBandRows);
+  }
   for (; v < b.view.rows; v++) depthwise_bands<T, K, 1>(y, ldy, copy, offset, weights, b, v, v + 1);
 }
 
@@ -151,11 +185,12 @@ CHAINRULE_INLINE void depthwise_vecs(T* y, i64 left, const T* from, const i32* o
 // One plane of sums, rows ldy apart, from the copy of a plane.
 template <class T>
 CHAINRULE_OUT_OF_LINE void depthwise_sums(T* y, i64 ldy, const T* copy, const i32* offset, const T* weights,
-                                          const Band& b) {
+                                          const Band& b, const NextPlane& next) {
   constexpr i64 size = vec<T>::size;
   const i64 fixed = fixed_window(b), taps = b.view.taps(), columns = b.view.columns;
-  if (fixed == 3) return depthwise_fixed<T, 3>(y, ldy, copy, offset, weights, b);
-  if (fixed == 5) return depthwise_fixed<T, 5>(y, ldy, copy, offset, weights, b);
+  if (fixed == 3) return depthwise_fixed<T, 3>(y, ldy, copy, offset, weights, b, next);
+  if (fixed == 5) return depthwise_fixed<T, 5>(y, ldy, copy, offset, weights, b, next);
+  if (fixed == 7) return depthwise_fixed<T, 7>(y, ldy, copy, offset, weights, b, next);
   for (i64 v = 0; v < b.view.rows; v++, y += ldy, copy += b.pitch)
     for (i64 u = 0; u < columns;) {
       const i64 left = columns - u;
@@ -166,60 +201,6 @@ CHAINRULE_OUT_OF_LINE void depthwise_sums(T* y, i64 ldy, const T* copy, const i3
       else
         depthwise_vecs<T, 1>(y + u, left, copy + u, offset, weights, taps), u += size;
     }
-}
-
-// The part of a weight gradient that one band of `rows` rows, at most kBandRows, gives: total[t] gains, in lanes, vec
-// after vec and row after row. dy and the copy are at the band's first row.
-template <class T, int K, int Rows>
-CHAINRULE_OUT_OF_LINE void depthwise_weight_band(T* total, const T* dy, const T* copy, const i32* offset,
-                                                 const Band& b) {
-  const i64 columns = b.view.columns;
-  vec<T> sum[K * K];
-#pragma GCC unroll 32
-  for (int t = 0; t < K * K; t++) sum[t] = load(total + t * vec<T>::size);
-  each_vec<T>(0, columns, [&](i64 u, auto lanes) {
-    vec<T> g[Rows];
-#pragma GCC unroll 8
-    for (int i = 0; i < Rows; i++) g[i] = keep(load(dy + i * columns + u, lanes));
-#pragma GCC unroll 16
-    for (int line = 0; line < Rows + K - 1; line++)
-#pragma GCC unroll 8
-      for (int tx = 0; tx < K; tx++) {
-        const vec<T> x = keep(load(copy + line * b.pitch + offset[tx] + u, lanes));
-#pragma GCC unroll 8
-        for (int i = 0; i < Rows; i++)
-          if (line - i >= 0 && line - i < K) sum[(line - i) * K + tx] = fma(g[i], x, sum[(line - i) * K + tx]);
-      }
-  });
-#pragma GCC unroll 32
-  for (int t = 0; t < K * K; t++) store(total + t * vec<T>::size, sum[t]);
-}
-
-template <class T>
-CHAINRULE_INLINE void depthwise_weight_any(T* total, const T* dy, const T* copy, const i32* offset, const Band& b,
-                                           i64 rows) {
-  const i64 columns = b.view.columns, taps = b.view.taps();
-  for (i64 t = 0; t < taps; t++) {
-    vec<T> sum = load(total + t * vec<T>::size);
-    each_vec<T>(0, columns, [&](i64 u, auto lanes) {
-      for (i64 i = 0; i < rows; i++)
-        sum = fma(load(dy + i * columns + u, lanes), load(copy + i * b.pitch + offset[t] + u, lanes), sum);
-    });
-    store(total + t * vec<T>::size, sum);
-  }
-}
-
-// total, a vec for each tap, += lanes of the sum over all positions of one plane.
-template <class T>
-CHAINRULE_INLINE void depthwise_weight(T* total, const T* dy, const T* copy, const i32* offset, const Band& b) {
-  for (i64 v = 0; v < b.view.rows; v += kBandRows) {
-    const i64 rows = at_most(kBandRows, b.view.rows - v);
-    const T *const g = dy + v * b.view.columns, *const x = copy + v * b.pitch;
-    if (rows == kBandRows && fixed_window(b) == 3)
-      depthwise_weight_band<T, 3, kBandRows>(total, g, x, offset, b);
-    else
-      depthwise_weight_any(total, g, x, offset, b, rows);
-  }
 }
 
 }  // namespace chainrule::CHAINRULE_ISA

@@ -63,34 +63,35 @@ CHAINRULE_INLINE void inner_positions(T* y, i64 pitch, const SeenRows<T>& rows, 
   for (int i = 0; i < Count; i++) store(y + i * pitch, sum[i], lanes);
 }
 
-// A block of Rows x Count positions of a window of 3 x 3 whose taps and positions are one apart: every pixel is loaded
-// once. With taps that go up and to the left, positions are numbered from the far corner, so that each sum's taps
-// ascend.
-template <int Outputs, int Rows, int Count, class T, class Lanes>
-CHAINRULE_INLINE void block_of_three(T* y, i64 line, i64 pitch, const SeenRows<T>& rows, const T* weights, i64 delta,
-                                     i64 x, i64 channel, Lanes lanes) {
+// A block of Rows x Count positions, Step apart, of a window of K x K whose taps are one apart: every pixel is loaded
+// once. With taps that go up and to the left (and a step of one), positions are numbered from the far corner, so that
+// each sum's taps ascend.
+template <int Outputs, int K, int Step, int Rows, int Count, class T, class Lanes>
+CHAINRULE_OUT_OF_LINE void square_block(T* y, i64 line, i64 pitch, const SeenRows<T>& rows, const T* weights, i64 delta,
+                                        i64 x, i64 channel, Lanes lanes) {
   constexpr i64 size = vec<T>::size;
-  vec<T> sum[Rows][Count], w[9];
+  vec<T> sum[Rows][Count];
 #pragma GCC unroll 4
   for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
     for (int i = 0; i < Count; i++) sum[r][i] = vec<T>(0);
 #pragma GCC unroll 16
-  for (int t = 0; t < 9; t++) w[t] = load(weights + t * size);
+  for (int seen = 0; seen < (Rows - 1) * Step + K; seen++) {
+    constexpr int kPixels = (Count - 1) * Step + K;
+    const T* const from = rows.at(seen, delta > 0 ? x : x + Count - 1, channel);
+    const i64 step = delta * rows.pixel[seen];
+    vec<T> pixel[kPixels];
+#pragma GCC unroll 16
+    for (int j = 0; j < kPixels; j++) pixel[j] = keep(load_inputs<Outputs>(from + j * step, lanes));
 #pragma GCC unroll 8
-  for (int ty = 0; ty < Rows + 2; ty++) {
-    const T* const from = rows.at(ty, delta > 0 ? x : x + Count - 1, channel);
-    const i64 step = delta * rows.pixel[ty];
-#pragma GCC unroll 8
-    for (int j = 0; j < Count + 2; j++) {
-      const vec<T> pixel = keep(load_inputs<Outputs>(from + j * step, lanes));
+    for (int tx = 0; tx < K; tx++)
 #pragma GCC unroll 4
       for (int r = 0; r < Rows; r++)
+        if (seen >= r * Step && seen < r * Step + K) {
+          const vec<T> w = keep(load(weights + ((seen - r * Step) * K + tx) * size));
 #pragma GCC unroll 4
-        for (int i = 0; i < Count; i++)
-          if (ty - r >= 0 && ty - r < 3 && j - i >= 0 && j - i < 3)
-            sum[r][i] = fma(w[(ty - r) * 3 + j - i], pixel, sum[r][i]);
-    }
+          for (int i = 0; i < Count; i++) sum[r][i] = fma(w, pixel[i * Step + tx], sum[r][i]);
+        }
   }
   const i64 down = delta > 0 ? line : -line, right = delta > 0 ? pitch : -pitch;
   T* const corner = delta > 0 ? y : y + (Rows - 1) * line + (Count - 1) * pitch;
@@ -154,13 +155,13 @@ CHAINRULE_INLINE void positions_of_phase(Team& team, const ConvArrays<T>& a, con
   const View v = at.view;
   const i64 batch = s.products / s.groups, channels = s.groups * s.out;
   const ColumnEpilogue<T> epilogue{a.epilogue};
-  const i64 bands = ceil_div(v.rows, kPixelRows), reach = (v.kw - 1) * v.delta_x;
+  const i64 bands = ceil_div(v.rows, kPixelRows);
   const i64 pitch = s.y.pixel * at.step_x, line = at.step_y * width * s.y.pixel;
-  const Span left = outputs_inside(v.columns, v.step_x, v.off_x + at_most(i64(0), reach), v.w),
-             right = outputs_inside(v.columns, v.step_x, v.off_x + at_least(i64(0), reach), v.w);
-  const Span inner{left.begin, at_least(left.begin, right.end)};
-  const bool three = v.kh == 3 && v.kw == 3 && v.step_x == 1 && v.step_y == 1 && v.delta_y == v.delta_x &&
-                     (v.delta_x == 1 || v.delta_x == -1);
+  const Span inner = whole_columns(v);
+  const bool far = batch * s.x.image * i64(sizeof(T)) > (i64(1) << 22);  // else the prefetcher is enough
+  const i64 step = v.step_x, delta = v.delta_x;
+  const bool even = v.step_y == step && v.delta_y == delta && (delta == 1 ? step <= 2 : delta == -1 && step == 1);
+  const bool square = even && v.kh == v.kw && (v.kh == 3 || ((v.kh == 5 || v.kh == 7) && kHoldsWindows));
   // f(channel of y, of x, weights, lanes, tag of the outputs that share an input) for all vecs of channels.
   const auto each_vec_of_channels = [&](auto&& f) {
     for (i64 c = 0; c < channels; c += size) {
@@ -203,15 +204,25 @@ CHAINRULE_INLINE void positions_of_phase(Team& team, const ConvArrays<T>& a, con
         row_positions(row, 0, inner.begin, true);
         row_positions(row, inner.end, v.columns, true);
       }
-      if (three && count == kPixelRows && inner.end - inner.begin >= kCount) {
+      if (square && count == kPixelRows && inner.end - inner.begin >= kCount) {
         SeenRows<T> rows;
-        const i64 y = (v.delta_y > 0 ? first : first + kPixelRows - 1) + v.off_y;
-        see_rows(&rows, image, s.x.pixel, v, y, kPixelRows + 2, v.delta_y, zeros);
+        const i64 seen = (kPixelRows - 1) * step + v.kh;
+        const i64 y = (delta > 0 ? first : first + kPixelRows - 1) * step + v.off_y;
+        see_rows(&rows, image, s.x.pixel, v, y, seen, delta, zeros);
+        // The rows that the next positions see, and these don't, as they lie; or the next image's.
+        const T* next = image + (at_most(y, y + delta * (seen - 1)) + seen) * v.w * s.x.pixel;
         for (i64 u = inner.begin; u < inner.end; u += kCount) {
           u = at_most(u, inner.end - kCount);  // the last block may do some positions again
           each_vec_of_channels([&](i64 c, i64 from, const T* w, auto lanes, auto outputs) {
-            block_of_three<decltype(outputs)::value, kPixelRows, kCount>(to + u * pitch + c, line, pitch, rows, w,
-                                                                         v.delta_x, u + v.off_x, from, lanes);
+            if (far)
+              for (i64 i = 0; i < kPixelRows * kCount * step * step; i++, next += size) send_for(next);
+            const auto block = [&](auto taps, auto apart) {
+              square_block<decltype(outputs)::value, decltype(taps)::value, decltype(apart)::value, kPixelRows, kCount>(
+                  to + u * pitch + c, line, pitch, rows, w, delta, u * step + v.off_x, from, lanes);
+            };
+            const auto window = [&](auto taps) { step == 1 ? block(taps, Count<1>()) : block(taps, Count<2>()); };
+            if (v.kw == 3) return window(Count<3>());
+            if constexpr (kHoldsWindows) v.kw == 5 ? window(Count<5>()) : window(Count<7>());
           });
         }
       } else {

@@ -28,6 +28,41 @@ CHAINRULE_INLINE View view_of(const Window2d& g) {
   return flattened({g.h, g.w, g.oh, g.ow, g.kh, g.kw, g.sh, g.sw, -g.ph, -g.pw, g.dh, g.dw});
 }
 
+// The positions whose windows lie between the plane's left and right edge.
+CHAINRULE_INLINE Span whole_columns(const View& v) {
+  const i64 reach = (v.kw - 1) * v.delta_x;
+  const Span left = outputs_inside(v.columns, v.step_x, v.off_x + at_most(i64(0), reach), v.w),
+             right = outputs_inside(v.columns, v.step_x, v.off_x + at_least(i64(0), reach), v.w);
+  return {left.begin, at_least(left.begin, right.end)};
+}
+
+// A plane's positions in parts of at most kBlockK: all of them, or some whole rows, or an equal part of a row.
+struct PositionParts {
+  struct Place {
+    i64 row, column;
+  };
+  i64 rows, columns;  // of a part; the last one has fewer
+  i64 down, across;
+
+  explicit PositionParts(const View& v) {
+    constexpr i64 one = 1;
+    columns = at_least(one, ceil_div(v.columns, at_least(one, ceil_div(v.columns, kBlockK))));
+    across = ceil_div(v.columns, columns);
+    rows = across > 1 ? one : at_least(one, at_most(v.rows, kBlockK / columns));
+    rows = at_least(one, ceil_div(v.rows, at_least(one, ceil_div(v.rows, rows))));
+    down = ceil_div(v.rows, rows);
+  }
+  CHAINRULE_INLINE i64 count() const { return down * across; }
+  CHAINRULE_INLINE Place place(i64 part) const { return {part / across * rows, part % across * columns}; }
+  // The part of v that these are the parts of.
+  CHAINRULE_INLINE View view(View v, i64 part) const {
+    const Place at = place(part);
+    v.rows = at_most(rows, v.rows - at.row), v.columns = at_most(columns, v.columns - at.column);
+    v.off_y += at.row * v.step_y, v.off_x += at.column * v.step_x;
+    return v;
+  }
+};
+
 // The taps of a window that some positions see along one axis: first, first + step, ...
 struct TapList {
   i64 count, first, step;

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from chainrule import kernels, reference
-from tests.kernels.cases.conv import CONVS
+from tests.kernels.cases.conv import CONVS, adds_in_own_order
 
 RNG = np.random.default_rng(7)
 FORMATS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
@@ -52,7 +52,7 @@ def test_memory_formats_have_the_same_bits(isa: str, dtype: Any, x: Any, w: Any,
     dw = kernels.conv2d_backward_weight(channels_last(dy), channels_last(a), w, **o)
     np.testing.assert_array_equal(kernels.conv2d_backward_weight(dy, channels_last(a), w, **o), dw)
     planes = kernels.conv2d_backward_weight(dy, a, w, **o)
-    if w[2:] == (1, 1):  # planes need no copy for one tap: another order
+    if adds_in_own_order(x, w):
         scale = reference.conv2d_backward_weight(np.abs(dy), np.abs(a), w, **o)
         np.testing.assert_array_less(np.abs(dw - planes), 16 * np.finfo(dtype).eps * scale + np.finfo(dtype).tiny)
     else:
@@ -93,8 +93,33 @@ def test_one_taps_weight_gradient_is_a_linear_layers(isa: str, shape: Any, group
         np.testing.assert_array_equal(dw[of_g, :, 0, 0], expected)
 
 
+@pytest.mark.parametrize("window", [(3, 1), (3, 2), (5, 1), (7, 1), (4, 1), (4, 3)], ids=str)
+def test_a_depthwise_weight_gradient_is_a_chain_of_positions(isa: str, window: tuple[int, int]) -> None:
+    """In channels_last: one chain for at most 256 positions of an image, whatever lane and channels are beside it."""
+    k, stride = window
+    rng = np.random.default_rng(11)
+    options = {"padding": k // 2, "stride": stride}
+    x = rng.standard_normal((3, 41, 13, 17)).astype(np.float32)
+    y = kernels.conv2d(x, np.ones((41, 1, k, k), np.float32), **options, groups=41)
+    dy = rng.standard_normal(y.shape).astype(np.float32)
+    dw = kernels.conv2d_backward_weight(channels_last(dy), channels_last(x), (41, 1, k, k), **options, groups=41)
+    for begin, end in ((0, 2), (15, 18), (38, 41)):
+        some = [channels_last(a[:, begin:end]) for a in (dy, x)]
+        got = kernels.conv2d_backward_weight(*some, (end - begin, 1, k, k), **options, groups=end - begin)
+        np.testing.assert_array_equal(got, dw[begin:end])
+    padded = np.pad(x[0, 40].astype(np.float64), k // 2)
+    chain = np.zeros((k, k), np.float32)
+    for v, u in np.ndindex(y.shape[2:]):  # float64 holds a product of two float32, and all but exactly its sum
+        seen = padded[v * stride : v * stride + k, u * stride : u * stride + k]
+        term = seen * np.float64(dy[0, 40, v, u])
+        chain = (chain + (term.astype(np.float32) if isa == "generic" else term)).astype(np.float32)  # without FMA
+    first = [channels_last(a[:1]) for a in (dy, x)]
+    got = kernels.conv2d_backward_weight(*first, (41, 1, k, k), **options, groups=41)
+    np.testing.assert_array_equal(got[40, 0], chain)
+
+
 def test_threads_do_not_change_the_bits_of_channels_last(isa: str, threads: int) -> None:
-    """Against planes, whose kernels' tests cover every number of threads."""
+    """Against planes, whose kernels' tests cover every number of threads; or as the twins' cases do."""
     rng = np.random.default_rng(9)
     for x, w, o in FORMATS[3:]:
         a, b = (rng.standard_normal(s).astype(np.float32) for s in (x, w))
@@ -106,7 +131,7 @@ def test_threads_do_not_change_the_bits_of_channels_last(isa: str, threads: int)
         dx, db = kernels.conv2d_backward_input(y, b, x, **o), kernels.conv2d_backward_bias(y)
         np.testing.assert_array_equal(dx, kernels.conv2d_backward_input(planes, b, x, **o))
         np.testing.assert_array_equal(db, kernels.conv2d_backward_bias(planes))
-        if w[2:] != (1, 1):
+        if not adds_in_own_order(x, w):
             dw = kernels.conv2d_backward_weight(y, channels_last(a), w, **o)
             np.testing.assert_array_equal(dw, kernels.conv2d_backward_weight(planes, a, w, **o))
 

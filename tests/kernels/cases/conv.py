@@ -74,12 +74,29 @@ CONVS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((16, 7, 19, 17), (13, 7, 5, 5), {"stride": (2, 3), "dilation": (3, 2), "padding": (7, 5)}),
     ((31, 5, 24, 29), (11, 5, 6, 6), {"padding": (0, 3)}),  # bands of a gradient, in several chunks
     ((40, 9, 7, 6), (10, 9, 4, 4), {"padding": (2, 0)}),
+    # Depthwise, by windows whose sums are held in registers, and by groups of any taps:
+    ((3, 19, 7, 18), (19, 1, 3, 3), {"groups": 19, "padding": 1}),
+    ((2, 33, 11, 20), (33, 1, 5, 5), {"groups": 33, "padding": 2}),
+    ((2, 18, 14, 37), (18, 1, 7, 7), {"groups": 18, "padding": 3}),
+    ((2, 20, 13, 21), (20, 1, 3, 3), {"groups": 20, "padding": 1, "stride": 2}),
+    ((2, 17, 12, 15), (17, 1, 5, 5), {"groups": 17, "padding": (3, 0), "stride": 2}),
+    ((1, 16, 16, 17), (16, 1, 7, 7), {"groups": 16, "padding": 5, "stride": 2}),
+    ((2, 16, 9, 300), (16, 1, 3, 3), {"groups": 16, "padding": 1}),  # a row in parts
+    ((1, 24, 3, 550), (24, 1, 2, 5), {"groups": 24, "stride": (1, 2), "padding": (0, 4)}),
+    ((2, 10, 12, 13), (20, 1, 3, 4), {"groups": 10, "dilation": (2, 3), "padding": 4}),
+    ((2, 20, 2, 3), (20, 1, 7, 7), {"groups": 20, "padding": 4}),  # most of each window sees padding
+    ((2, 17, 6, 5), (17, 1, 1, 1), {"groups": 17}),
     ((0, 3, 8, 8), (4, 3, 3, 3), {}),
     ((0, 4, 8, 8), (4, 1, 3, 3), {"groups": 4}),
     ((2, 0, 8, 8), (4, 0, 3, 3), {}),
     ((2, 18, 1, 9), (9, 18, 1, 1), {"padding": (1, 0), "stride": (3, 1)}),  # sees nothing but padding
     ((2, 18, 6, 7), (9, 18, 1, 1), {}),
 ]
+
+
+def adds_in_own_order(x: tuple[int, ...], w: tuple[int, ...]) -> bool:
+    """Whether the weight gradient of channels_last images adds in another order than that of planes."""
+    return w[2:] == (1, 1) or (w[1] == 1 and w[0] <= 2 * x[1] and w[2] * w[3] <= 256)
 
 
 def text(x: tuple[int, ...], w: tuple[int, ...], options: dict[str, Any]) -> str:
@@ -116,6 +133,8 @@ for x, w, o in CONVS:
     for name, args, whole in calls:
         options = {} if name == "conv2d_backward_bias" else o
         CASES.append(Case(name, text(x, w, o), args, options, ulps=ULPS, scale=condition(name), integers=whole))
+        if name == "conv2d_backward_weight" and adds_in_own_order(x, w):
+            CASES.append(channels_last(CASES[-1]))
 
 
 def with_residual(make: Any, o: dict[str, Any]) -> Any:
