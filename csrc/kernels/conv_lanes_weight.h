@@ -33,14 +33,17 @@ struct LaneGradientCut {
   PositionParts of_plane;
   i64 parts, chunk, chunks;  // of a group; of a chunk; chunks
   i64 piece, pieces;         // outputs that are computed together
-  i64 wide, storage, line, dy, own, partial;
+  i64 wide, tap;             // a tap's sums: of an output; of all outputs of a group
+  i64 storage, line, dy, own, partial;
 
   LaneGradientCut(const Conv2d& conv, const Sizes& s) : of_plane(view_of(conv.window)) {
     constexpr i64 kChunks = 16, kPartials = i64(1) << 20;
     parts = conv.batch * of_plane.count();
     wide = round_up(s.in, vec<T>::size);
-    partial = s.groups * s.taps * s.out * wide;
-    chunks = at_least(i64(1), at_most(at_most(parts, kChunks), kPartials / at_least(i64(1), partial)));
+    tap = s.out * wide + vec<T>::size;  // a line more: the taps of a weight fall into different sets of the caches
+    partial = s.groups * s.taps * tap;
+    const i64 sums = s.groups * s.taps * s.out * wide;  // without the lines: what the order of sums depends on
+    chunks = at_least(i64(1), at_most(at_most(parts, kChunks), kPartials / at_least(i64(1), sums)));
     chunk = at_least(i64(1), ceil_div(parts, chunks));
     chunks = at_least(i64(1), ceil_div(parts, chunk));
     // Pieces give threads something to do where there are few chunks; they don't enter the order.
@@ -79,7 +82,7 @@ CHAINRULE_INLINE void part_products(T* sums, const T* dy, const T* x, const Conv
   for (i64 ty = 0; ty < v.kh; ty++)
     for (i64 tx = 0; tx < v.kw; tx++) {
       const T* const seen = scratch + (b.x.run(tx) * b.y.runs + b.y.run(ty)) * run + b.y.shift(ty) * b.pitch * size;
-      T* const to = sums + (ty * v.kw + tx) * s.out * cut.wide;
+      T* const to = sums + (ty * v.kw + tx) * cut.tap;
       for (i64 c = 0; c < cut.wide; c += kPanel<T>)
         for (i64 t = 0; t < heights; t++) {
           const i64 o = t * outputs / heights, end = (t + 1) * outputs / heights;
@@ -100,7 +103,7 @@ void lane_gradient(Team& team, T* dw, const T* dy, const T* x, const Conv2d& con
   parallel_for(team, cut.chunks * items, 1, [&](i64 begin, i64 end) {
     for (i64 i = begin; i < end; i++) {
       const i64 chunk = i / items, group = i % items / cut.pieces, first = i % cut.pieces * cut.piece;
-      T* const sums = scratch + chunk * cut.partial + (group * s.taps * s.out + first) * cut.wide;
+      T* const sums = scratch + chunk * cut.partial + group * s.taps * cut.tap + first * cut.wide;
       for (i64 p = chunk * cut.chunk; p < at_most(cut.parts, (chunk + 1) * cut.chunk); p++) {
         const i64 product = p / plane * s.groups + group;
         part_products(sums, dy + s.y_at(product) + first * s.y.channel, x + s.x_at(product), conv, s, cut, p % plane,
@@ -109,14 +112,18 @@ void lane_gradient(Team& team, T* dw, const T* dy, const T* x, const Conv2d& con
     }
   });
   team.barrier();
+  constexpr i64 kVecsAhead = 4;
   const i64 sums = cut.parts ? cut.chunks : 0;
   parallel_for(team, s.groups * s.out, ceil_div(kFlatGrain, s.in * s.taps * cut.chunks), [&](i64 begin, i64 end) {
     for (i64 i = begin; i < end; i++)
       for (i64 c = 0; c < s.in; c += size)
         for (i64 t = 0; t < s.taps; t++) {
-          const T* const from = scratch + ((i / s.out * s.taps + t) * s.out + i % s.out) * cut.wide + c;
+          const T* const from = scratch + (i / s.out * s.taps + t) * cut.tap + i % s.out * cut.wide + c;
           vec<T> total(0);
-          for (i64 chunk = 0; chunk < sums; chunk++) total = total + load(from + chunk * cut.partial);
+          for (i64 chunk = 0; chunk < sums; chunk++) {
+            send_for(from + chunk * cut.partial + kVecsAhead * size);  // too many runs for the prefetcher to follow
+            total = total + load(from + chunk * cut.partial);
+          }
           T lanes[size];
           store(lanes, total);
           for (i64 l = 0; l < at_most(size, s.in - c); l++) dw[(i * s.in + c + l) * s.taps + t] = lanes[l];
