@@ -168,39 +168,58 @@ CHAINRULE_INLINE void depthwise_fixed(T* y, i64 ldy, const T* copy, const i32* o
   for (; v < b.view.rows; v++) depthwise_bands<T, K, 1>(y, ldy, copy, offset, weights, b, v, v + 1);
 }
 
-template <class T, int Vecs>
-CHAINRULE_INLINE void depthwise_vecs(T* y, i64 left, const T* from, const i32* offset, const T* weights, i64 taps) {
+// Any window: Rows rows of positions by Vecs vecs, of which `left` elements are stored.
+template <int Rows, int Vecs, class T>
+CHAINRULE_INLINE void depthwise_vecs(T* y, i64 ldy, i64 left, const T* from, const i32* offset, const T* weights,
+                                     const Band& b) {
   constexpr i64 size = vec<T>::size;
-  vec<T> sum[Vecs];
+  const i64 taps = b.view.taps();
+  vec<T> sum[Rows][Vecs];
 #pragma GCC unroll 4
-  for (int i = 0; i < Vecs; i++) sum[i] = vec<T>(0);
-  for (i64 t = 0; t < taps; t++)
+  for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
-    for (int i = 0; i < Vecs; i++) sum[i] = fma(vec<T>(weights[t]), load(from + offset[t] + i * size), sum[i]);
+    for (int i = 0; i < Vecs; i++) sum[r][i] = vec<T>(0);
+  for (i64 t = 0; t < taps; t++) {
+    const vec<T> w(weights[t]);
 #pragma GCC unroll 4
-  for (int i = 0; i < Vecs; i++)
-    if (left > i * size) store(y + i * size, sum[i], at_most(size, left - i * size));
+    for (int r = 0; r < Rows; r++)
+#pragma GCC unroll 4
+      for (int i = 0; i < Vecs; i++) sum[r][i] = fma(w, load(from + r * b.pitch + offset[t] + i * size), sum[r][i]);
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < Rows; r++)
+#pragma GCC unroll 4
+    for (int i = 0; i < Vecs; i++)
+      if (left > i * size) store(y + r * ldy + i * size, sum[r][i], at_most(size, left - i * size));
+}
+template <int Rows, class T>
+CHAINRULE_OUT_OF_LINE void depthwise_rows(T* y, i64 ldy, const T* copy, const i32* offset, const T* weights,
+                                          const Band& b) {
+  constexpr i64 size = vec<T>::size;
+  for (i64 u = 0; u < b.view.columns;) {
+    const i64 left = b.view.columns - u;
+    if (left > size)
+      depthwise_vecs<Rows, 2>(y + u, ldy, left, copy + u, offset, weights, b), u += 2 * size;
+    else
+      depthwise_vecs<Rows, 1>(y + u, ldy, left, copy + u, offset, weights, b), u += size;
+  }
 }
 
 // One plane of sums, rows ldy apart, from the copy of a plane.
 template <class T>
 CHAINRULE_OUT_OF_LINE void depthwise_sums(T* y, i64 ldy, const T* copy, const i32* offset, const T* weights,
-                                          const Band& b, const NextPlane& next) {
-  constexpr i64 size = vec<T>::size;
-  const i64 fixed = fixed_window(b), taps = b.view.taps(), columns = b.view.columns;
+                                          const Band& b, NextPlane next) {
+  const i64 fixed = fixed_window(b), rows = b.view.rows;
   if (fixed == 3) return depthwise_fixed<T, 3>(y, ldy, copy, offset, weights, b, next);
   if (fixed == 5) return depthwise_fixed<T, 5>(y, ldy, copy, offset, weights, b, next);
   if (fixed == 7) return depthwise_fixed<T, 7>(y, ldy, copy, offset, weights, b, next);
-  for (i64 v = 0; v < b.view.rows; v++, y += ldy, copy += b.pitch)
-    for (i64 u = 0; u < columns;) {
-      const i64 left = columns - u;
-      if (left > 2 * size)
-        depthwise_vecs<T, 4>(y + u, left, copy + u, offset, weights, taps), u += 4 * size;
-      else if (left > size)
-        depthwise_vecs<T, 2>(y + u, left, copy + u, offset, weights, taps), u += 2 * size;
-      else
-        depthwise_vecs<T, 1>(y + u, left, copy + u, offset, weights, taps), u += size;
-    }
+  const i64 lines = next.lines(ceil_div(rows, kBandRows));
+  i64 v = 0;
+  for (; v + kBandRows <= rows; v += kBandRows, y += kBandRows * ldy, copy += kBandRows * b.pitch) {
+    next.send(lines);
+    depthwise_rows<kBandRows>(y, ldy, copy, offset, weights, b);
+  }
+  for (; v < rows; v++, y += ldy, copy += b.pitch) depthwise_rows<1>(y, ldy, copy, offset, weights, b);
 }
 
 }  // namespace chainrule::CHAINRULE_ISA

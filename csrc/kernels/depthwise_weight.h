@@ -61,7 +61,7 @@ CHAINRULE_OUT_OF_LINE void weight_bands(T* total, const T* dy, const T* copy, co
 // The same for taps [first, first + Taps) of any window, and `rows` rows: the last band may have fewer.
 template <class T, int Taps>
 CHAINRULE_OUT_OF_LINE void weight_taps(T* total, const T* dy, const T* copy, const i32* offset, const Band& b, i64 rows,
-                                       i64 first) {
+                                       i64 first, NextPlane* next, i64 lines) {
   const i64 columns = b.view.columns;
   total += first * vec<T>::size, offset += first;
   vec<T> sum[Taps];
@@ -69,6 +69,7 @@ CHAINRULE_OUT_OF_LINE void weight_taps(T* total, const T* dy, const T* copy, con
   for (int t = 0; t < Taps; t++) sum[t] = load(total + t * vec<T>::size);
   for (i64 v = 0; v < rows; v += kBandRows, dy += kBandRows * columns, copy += kBandRows * b.pitch) {
     const i64 here = at_most(kBandRows, rows - v);
+    next->send(lines);
     each_vec<T>(0, columns, [&](i64 u, auto lanes) {
       for (i64 i = 0; i < here; i++) {
         const vec<T> g = keep(load(dy + i * columns + u, lanes));
@@ -83,10 +84,10 @@ CHAINRULE_OUT_OF_LINE void weight_taps(T* total, const T* dy, const T* copy, con
 }
 template <int Taps = kTapsAtOnce, class T>
 CHAINRULE_INLINE void some_taps(T* total, const T* dy, const T* copy, const i32* offset, const Band& b, i64 rows,
-                                i64 first, i64 taps) {
+                                i64 first, i64 taps, NextPlane* next, i64 lines) {
   if constexpr (Taps > 1)
-    if (taps < Taps) return some_taps<Taps - 1>(total, dy, copy, offset, b, rows, first, taps);
-  weight_taps<T, Taps>(total, dy, copy, offset, b, rows, first);
+    if (taps < Taps) return some_taps<Taps - 1>(total, dy, copy, offset, b, rows, first, taps, next, lines);
+  weight_taps<T, Taps>(total, dy, copy, offset, b, rows, first, next, lines);
 }
 
 // `bands` bands of Rows rows, or one with as many as are left, of a window of 3, 5 or 7 taps a row: all tap rows whose
@@ -117,7 +118,10 @@ CHAINRULE_INLINE void part_weights(T* total, const T* dy, const T* copy, const i
                    next);
     return;
   }
-  each_tap_group(b.view.taps(), [&](i64 first, i64 taps) { some_taps(total, dy, copy, offset, b, rows, first, taps); });
+  NextPlane ahead = next;
+  const i64 lines = next.lines(ceil_div(b.view.taps(), i64(kTapsAtOnce)) * ceil_div(rows, kBandRows));
+  each_tap_group(b.view.taps(),
+                 [&](i64 first, i64 taps) { some_taps(total, dy, copy, offset, b, rows, first, taps, &ahead, lines); });
 }
 
 template <class T>
