@@ -43,9 +43,9 @@ struct SeenRows {
   }
 };
 
-// Positions of one row, Count of them from u on, whose windows lie between the image's left and right edge. x: the
-// column of tap 0 of the first.
-template <int Outputs, int Count, class T, class Lanes>
+// Positions of one row, Count of them from u on, whose windows lie between the image's left and right edge, Taps in a
+// row or, where that is 0, any number. x: the column of tap 0 of the first.
+template <int Outputs, int Count, int Taps, class T, class Lanes>
 CHAINRULE_INLINE void inner_positions(T* y, i64 pitch, const SeenRows<T>& rows, const T* weights, const View& v, i64 x,
                                       i64 channel, Lanes lanes) {
   vec<T> sum[Count];
@@ -54,7 +54,9 @@ CHAINRULE_INLINE void inner_positions(T* y, i64 pitch, const SeenRows<T>& rows, 
   for (i64 ty = 0; ty < v.kh; ty++) {
     const i64 step = v.step_x * rows.pixel[ty];
     const T* from = rows.at(ty, x, channel);
-    for (i64 tx = 0; tx < v.kw; tx++, from += v.delta_x * rows.pixel[ty], weights += vec<T>::size) {
+    const i64 taps = Taps > 0 ? Taps : v.kw;
+#pragma GCC unroll 8
+    for (i64 tx = 0; tx < taps; tx++, from += v.delta_x * rows.pixel[ty], weights += vec<T>::size) {
       const vec<T> w = load(weights);
 #pragma GCC unroll 4
       for (int i = 0; i < Count; i++) sum[i] = fma(w, load_inputs<Outputs>(from + i * step, lanes), sum[i]);
@@ -192,10 +194,14 @@ CHAINRULE_INLINE void positions_of_phase(Team& team, const ConvArrays<T>& a, con
             T* const y = to + row * line + u * pitch + c;
             if (edge)
               edge_position<kOutputs>(y, rows, w, v, x, from, lanes);
+            else if (four && v.kw == 3)
+              inner_positions<kOutputs, kCount, 3>(y, pitch, rows, w, v, x, from, lanes);
+            else if (four && v.kw == 5)
+              inner_positions<kOutputs, kCount, 5>(y, pitch, rows, w, v, x, from, lanes);
             else if (four)
-              inner_positions<kOutputs, kCount>(y, pitch, rows, w, v, x, from, lanes);
+              inner_positions<kOutputs, kCount, 0>(y, pitch, rows, w, v, x, from, lanes);
             else
-              inner_positions<kOutputs, 1>(y, pitch, rows, w, v, x, from, lanes);
+              inner_positions<kOutputs, 1, 0>(y, pitch, rows, w, v, x, from, lanes);
           });
           u += four ? kCount : 1;
         }

@@ -59,16 +59,22 @@ struct PixelPart {
   PixelLines x_next, dy_next;
 };
 
-// Of one vec of channels: x is its image's first pixel there, dy the part's first position. Tap rows [first, first +
-// KH) of KW taps, one apart, and of positions Step apart: the pixels of four positions are loaded once.
+// Of one vec of channels: x is its image's first pixel there, dy the part's first position. KH x KW taps, one apart,
+// from tap (first_y, first_x) on, and positions Step apart: the pixels of some positions are loaded once.
 template <int KH, int KW, int Step, class T>
-CHAINRULE_OUT_OF_LINE void window_gradient(T* total, const T* dy, const T* x, const PixelPart<T>& part, i64 first,
-                                           i64 lanes) {
-  constexpr int size = vec<T>::size, kCount = 4;
+CHAINRULE_OUT_OF_LINE void window_gradient(T* total, const T* dy, const T* x, const PixelPart<T>& part, i64 first_y,
+                                           i64 first_x, i64 lanes) {
+  constexpr int size = vec<T>::size, kCount = kHoldsWindows || KW < 4 ? 4 : 2;
   const View& v = part.view;
   PixelLines x_next = part.x_next, dy_next = part.dy_next;
+  const bool sends = first_y == 0 && first_x == 0;
+  Span inner = part.inner;
+  if (KW < v.kw) {  // less of the row is near an edge for some of its taps
+    View taps = v;
+    taps.kw = KW, taps.off_x += first_x;
+    inner = whole_columns(taps);
+  }
   alignas(64) const T zeros[size] = {};
-  total += first * KW * size;
   vec<T> sum[KH * KW];
 #pragma GCC unroll 32
   for (int t = 0; t < KH * KW; t++) sum[t] = vec<T>(0);
@@ -77,12 +83,13 @@ CHAINRULE_OUT_OF_LINE void window_gradient(T* total, const T* dy, const T* x, co
     i64 pixel[KH];
 #pragma GCC unroll 8
     for (int ty = 0; ty < KH; ty++) {
-      const i64 y = row * v.step_y + v.off_y + (first + ty) * v.delta_y;
+      const i64 y = row * v.step_y + v.off_y + (first_y + ty) * v.delta_y;
       const bool inside = y >= 0 && y < v.h;
       line[ty] = inside ? x + y * v.w * part.x_pixel : zeros;
       pixel[ty] = inside ? part.x_pixel : 0;
     }
     const auto send = [&] {
+      if (!sends) return;
       dy_next.send();
 #pragma GCC unroll 4
       for (int i = 0; i < Step * Step; i++) x_next.send();
@@ -92,7 +99,7 @@ CHAINRULE_OUT_OF_LINE void window_gradient(T* total, const T* dy, const T* x, co
       for (; u < end; u++) {
         send();
         const vec<T> g = keep(load(dy + u * part.dy_pixel, lanes));
-        const i64 at = u * Step + v.off_x;
+        const i64 at = u * Step + v.off_x + first_x;
 #pragma GCC unroll 8
         for (int tx = 0; tx < KW; tx++) {
           const bool inside = at + tx >= 0 && at + tx < v.w;
@@ -104,14 +111,14 @@ CHAINRULE_OUT_OF_LINE void window_gradient(T* total, const T* dy, const T* x, co
         }
       }
     };
-    one_by_one(part.inner.begin);
-    for (; u + kCount <= part.inner.end; u += kCount) {
+    one_by_one(inner.begin);
+    for (; u + kCount <= inner.end; u += kCount) {
       vec<T> g[kCount];
 #pragma GCC unroll 4
       for (int i = 0; i < kCount; i++) send(), g[i] = keep(load(dy + (u + i) * part.dy_pixel, lanes));
 #pragma GCC unroll 8
       for (int ty = 0; ty < KH; ty++) {
-        const T* const from = line[ty] + (u * Step + v.off_x) * pixel[ty];
+        const T* const from = line[ty] + (u * Step + v.off_x + first_x) * pixel[ty];
 #pragma GCC unroll 16
         for (int j = 0; j < (kCount - 1) * Step + KW; j++) {
           const vec<T> seen = keep(load(from + j * pixel[ty], lanes));
@@ -125,7 +132,10 @@ CHAINRULE_OUT_OF_LINE void window_gradient(T* total, const T* dy, const T* x, co
     one_by_one(v.columns);
   }
 #pragma GCC unroll 32
-  for (int t = 0; t < KH * KW; t++) store(total + t * size, load(total + t * size) + sum[t]);
+  for (int t = 0; t < KH * KW; t++) {
+    T* const to = total + ((first_y + t / KW) * v.kw + first_x + t % KW) * size;
+    store(to, load(to) + sum[t]);
+  }
 }
 
 // The same for taps [first, first + Taps) of any window, with one or two outputs for an input.
@@ -185,14 +195,30 @@ CHAINRULE_INLINE void some_taps(T* total, const T* dy, const T* x, const PixelPa
   taps_gradient<Taps>(total, dy, x, part, first, lanes, twice);
 }
 
-// Windows of 3, 5 or 7 taps a row: all tap rows whose sums the registers hold at once.
+// Taps whose sums the registers hold at once: whole windows, or some rows of them, or up to four taps of a row.
 template <int Step, class T>
-CHAINRULE_INLINE void square_gradient(T* total, const T* dy, const T* x, const PixelPart<T>& part, i64 lanes) {
-  if (part.view.kw == 3) return window_gradient<3, 3, Step>(total, dy, x, part, 0, lanes);
-  if (part.view.kw == 5) return window_gradient<5, 5, Step>(total, dy, x, part, 0, lanes);
-  window_gradient<3, 7, Step>(total, dy, x, part, 0, lanes);
-  window_gradient<2, 7, Step>(total, dy, x, part, 3, lanes);
-  window_gradient<2, 7, Step>(total, dy, x, part, 5, lanes);
+CHAINRULE_INLINE void unit_gradient(T* total, const T* dy, const T* x, const PixelPart<T>& part, i64 lanes) {
+  const auto taps = [&](auto rows, auto columns, i64 first_y, i64 first_x) {
+    window_gradient<decltype(rows)::value, decltype(columns)::value, Step>(total, dy, x, part, first_y, first_x, lanes);
+  };
+  const View& v = part.view;
+  if constexpr (kHoldsWindows) {
+    if (v.kw == 3) return taps(Count<3>(), Count<3>(), 0, 0);
+    if (v.kw == 5) return taps(Count<5>(), Count<5>(), 0, 0);
+    taps(Count<3>(), Count<7>(), 0, 0);
+    taps(Count<2>(), Count<7>(), 3, 0);
+    taps(Count<2>(), Count<7>(), 5, 0);
+  } else {
+    for (i64 ty = 0; ty < v.kh; ty++)
+      for (i64 tx = 0; tx < v.kw;) {
+        const i64 left = v.kw - tx, count = left == 4 || left >= 7 ? 4 : at_most(left, i64(3));
+        if (count == 4) taps(Count<1>(), Count<4>(), ty, tx);
+        if (count == 3) taps(Count<1>(), Count<3>(), ty, tx);
+        if (count == 2) taps(Count<1>(), Count<2>(), ty, tx);
+        if (count == 1) taps(Count<1>(), Count<1>(), ty, tx);
+        tx += count;
+      }
+  }
 }
 
 // total, a vec for each tap, += the sums of one part.
@@ -200,11 +226,9 @@ template <class T>
 CHAINRULE_INLINE void pixel_gradients(T* total, const T* dy, const T* x, const PixelPart<T>& part, i64 lanes,
                                       i64 outputs) {
   const View& v = part.view;
-  if constexpr (kHoldsWindows) {
-    const bool square = v.kh == v.kw && (v.kh == 3 || v.kh == 5 || v.kh == 7) && v.delta_x == 1;
-    if (square && outputs == 1 && v.step_x == 1) return square_gradient<1>(total, dy, x, part, lanes);
-    if (square && outputs == 1 && v.step_x == 2) return square_gradient<2>(total, dy, x, part, lanes);
-  }
+  const bool held = !kHoldsWindows || (v.kh == v.kw && (v.kh == 3 || v.kh == 5 || v.kh == 7));
+  if (held && v.delta_x == 1 && outputs == 1 && v.step_x == 1) return unit_gradient<1>(total, dy, x, part, lanes);
+  if (held && v.delta_x == 1 && outputs == 1 && v.step_x == 2) return unit_gradient<2>(total, dy, x, part, lanes);
   each_tap_group(v.taps(),
                  [&](i64 first, i64 taps) { some_taps(total, dy, x, part, first, taps, lanes, outputs == 2); });
 }
