@@ -7,10 +7,15 @@
 
 namespace chainrule::CHAINRULE_ISA {
 
-// Whether registers hold the sums of a weight gradient of 5 x 5 taps, or a row of pixels of 7, beside what they read.
-constexpr bool kHoldsWindows = kConvVecs > 1;
+// Which windows have code of their own (each instance takes room in the wheel): 3 x 3 taps wherever registers are wide;
+// in float32 5 x 5, 7 x 7 and a stride of two, too, those of them whose sums or rows of pixels the registers hold.
+constexpr bool kThreeHasItsOwn = kTileRows > 2;
+template <class T>
+constexpr bool kMoreHaveTheirOwn = kThreeHasItsOwn && sizeof(T) == 4;
+template <class T>
+constexpr bool kHoldsWindows = kConvVecs > 1 && kMoreHaveTheirOwn<T>;
 // Taps of any window whose sums are kept in registers at once.
-constexpr int kTapsAtOnce = kHoldsWindows ? 8 : 4;
+constexpr int kTapsAtOnce = kConvVecs > 1 ? 8 : 4;
 
 // f(first, count) for groups of at most kTapsAtOnce taps, as even as can be.
 template <class F>
@@ -210,9 +215,12 @@ template <class T>
 CHAINRULE_OUT_OF_LINE void depthwise_sums(T* y, i64 ldy, const T* copy, const i32* offset, const T* weights,
                                           const Band& b, NextPlane next) {
   const i64 fixed = fixed_window(b), rows = b.view.rows;
-  if (fixed == 3) return depthwise_fixed<T, 3>(y, ldy, copy, offset, weights, b, next);
-  if (fixed == 5) return depthwise_fixed<T, 5>(y, ldy, copy, offset, weights, b, next);
-  if (fixed == 7) return depthwise_fixed<T, 7>(y, ldy, copy, offset, weights, b, next);
+  if constexpr (kThreeHasItsOwn)
+    if (fixed == 3) return depthwise_fixed<T, 3>(y, ldy, copy, offset, weights, b, next);
+  if constexpr (kMoreHaveTheirOwn<T>) {
+    if (fixed == 5) return depthwise_fixed<T, 5>(y, ldy, copy, offset, weights, b, next);
+    if (fixed == 7) return depthwise_fixed<T, 7>(y, ldy, copy, offset, weights, b, next);
+  }
   const i64 lines = next.lines(ceil_div(rows, kBandRows));
   i64 v = 0;
   for (; v + kBandRows <= rows; v += kBandRows, y += kBandRows * ldy, copy += kBandRows * b.pitch) {

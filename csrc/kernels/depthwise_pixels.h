@@ -162,8 +162,10 @@ CHAINRULE_INLINE void positions_of_phase(Team& team, const ConvArrays<T>& a, con
   const Span inner = whole_columns(v);
   const bool far = batch * s.x.image * i64(sizeof(T)) > (i64(1) << 22);  // else the prefetcher is enough
   const i64 step = v.step_x, delta = v.delta_x;
-  const bool even = v.step_y == step && v.delta_y == delta && (delta == 1 ? step <= 2 : delta == -1 && step == 1);
-  const bool square = even && v.kh == v.kw && (v.kh == 3 || ((v.kh == 5 || v.kh == 7) && kHoldsWindows));
+  const bool even = v.kh == v.kw && v.step_y == step && v.delta_y == delta && (delta == 1 || delta == -1);
+  const bool three = kThreeHasItsOwn && even && v.kh == 3 && step == 1;
+  const bool more = kMoreHaveTheirOwn<T> && even && s.out == 1 && (step == 1 || (step == 2 && delta == 1)) &&
+                    (v.kh == 3 || (kHoldsWindows<T> && (v.kh == 5 || v.kh == 7)));
   // f(channel of y, of x, weights, lanes, tag of the outputs that share an input) for all vecs of channels.
   const auto each_vec_of_channels = [&](auto&& f) {
     for (i64 c = 0; c < channels; c += size) {
@@ -210,7 +212,7 @@ CHAINRULE_INLINE void positions_of_phase(Team& team, const ConvArrays<T>& a, con
         row_positions(row, 0, inner.begin, true);
         row_positions(row, inner.end, v.columns, true);
       }
-      if (square && count == kPixelRows && inner.end - inner.begin >= kCount) {
+      if ((three || more) && count == kPixelRows && inner.end - inner.begin >= kCount) {
         SeenRows<T> rows;
         const i64 seen = (kPixelRows - 1) * step + v.kh;
         const i64 y = (delta > 0 ? first : first + kPixelRows - 1) * step + v.off_y;
@@ -222,13 +224,22 @@ CHAINRULE_INLINE void positions_of_phase(Team& team, const ConvArrays<T>& a, con
           each_vec_of_channels([&](i64 c, i64 from, const T* w, auto lanes, auto outputs) {
             if (far)
               for (i64 i = 0; i < kPixelRows * kCount * step * step; i++, next += size) send_for(next);
-            const auto block = [&](auto taps, auto apart) {
-              square_block<decltype(outputs)::value, decltype(taps)::value, decltype(apart)::value, kPixelRows, kCount>(
-                  to + u * pitch + c, line, pitch, rows, w, delta, u * step + v.off_x, from, lanes);
+            constexpr int kOutputs = decltype(outputs)::value;
+            const auto block = [&](auto taps, auto apart, auto some_lanes) {
+              square_block<kOutputs, decltype(taps)::value, decltype(apart)::value, kPixelRows, kCount>(
+                  to + u * pitch + c, line, pitch, rows, w, delta, u * step + v.off_x, from, some_lanes);
             };
-            const auto window = [&](auto taps) { step == 1 ? block(taps, Count<1>()) : block(taps, Count<2>()); };
-            if (v.kw == 3) return window(Count<3>());
-            if constexpr (kHoldsWindows) v.kw == 5 ? window(Count<5>()) : window(Count<7>());
+            if constexpr (kThreeHasItsOwn)
+              if (three) return block(Count<3>(), Count<1>(), lanes);
+            if constexpr (kMoreHaveTheirOwn<T> && kOutputs == 1) {
+              const auto window = [&](auto taps) {
+                const i64 any = at_most(size, channels - c);
+                step == 1 ? block(taps, Count<1>(), any) : block(taps, Count<2>(), any);
+              };
+              if constexpr (kHoldsWindows<T>)
+                if (v.kw > 3) return v.kw == 5 ? window(Count<5>()) : window(Count<7>());
+              block(Count<3>(), Count<2>(), at_most(size, channels - c));
+            }
           });
         }
       } else {

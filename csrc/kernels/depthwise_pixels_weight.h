@@ -64,7 +64,7 @@ struct PixelPart {
 template <int KH, int KW, int Step, class T>
 CHAINRULE_OUT_OF_LINE void window_gradient(T* total, const T* dy, const T* x, const PixelPart<T>& part, i64 first_y,
                                            i64 first_x, i64 lanes) {
-  constexpr int size = vec<T>::size, kCount = kHoldsWindows || KW < 4 ? 4 : 2;
+  constexpr int size = vec<T>::size, kCount = kHoldsWindows<T> || KW < 4 ? 4 : 2;
   const View& v = part.view;
   PixelLines x_next = part.x_next, dy_next = part.dy_next;
   const bool sends = first_y == 0 && first_x == 0;
@@ -202,7 +202,7 @@ CHAINRULE_INLINE void unit_gradient(T* total, const T* dy, const T* x, const Pix
     window_gradient<decltype(rows)::value, decltype(columns)::value, Step>(total, dy, x, part, first_y, first_x, lanes);
   };
   const View& v = part.view;
-  if constexpr (kHoldsWindows) {
+  if constexpr (kHoldsWindows<T>) {
     if (v.kw == 3) return taps(Count<3>(), Count<3>(), 0, 0);
     if (v.kw == 5) return taps(Count<5>(), Count<5>(), 0, 0);
     taps(Count<3>(), Count<7>(), 0, 0);
@@ -226,9 +226,11 @@ template <class T>
 CHAINRULE_INLINE void pixel_gradients(T* total, const T* dy, const T* x, const PixelPart<T>& part, i64 lanes,
                                       i64 outputs) {
   const View& v = part.view;
-  const bool held = !kHoldsWindows || (v.kh == v.kw && (v.kh == 3 || v.kh == 5 || v.kh == 7));
-  if (held && v.delta_x == 1 && outputs == 1 && v.step_x == 1) return unit_gradient<1>(total, dy, x, part, lanes);
-  if (held && v.delta_x == 1 && outputs == 1 && v.step_x == 2) return unit_gradient<2>(total, dy, x, part, lanes);
+  if constexpr (kMoreHaveTheirOwn<T>) {
+    const bool held = !kHoldsWindows<T> || (v.kh == v.kw && (v.kh == 3 || v.kh == 5 || v.kh == 7));
+    if (held && v.delta_x == 1 && outputs == 1 && v.step_x == 1) return unit_gradient<1>(total, dy, x, part, lanes);
+    if (held && v.delta_x == 1 && outputs == 1 && v.step_x == 2) return unit_gradient<2>(total, dy, x, part, lanes);
+  }
   each_tap_group(v.taps(),
                  [&](i64 first, i64 taps) { some_taps(total, dy, x, part, first, taps, lanes, outputs == 2); });
 }

@@ -90,38 +90,47 @@ CHAINRULE_INLINE void some_taps(T* total, const T* dy, const T* copy, const i32*
   weight_taps<T, Taps>(total, dy, copy, offset, b, rows, first, next, lines);
 }
 
-// `bands` bands of Rows rows, or one with as many as are left, of a window of 3, 5 or 7 taps a row: all tap rows whose
-// sums the registers hold at once.
-template <int Rows = kBandRows, class T>
-CHAINRULE_INLINE void square_bands(T* total, const T* dy, const T* copy, const i32* offset, const Band& b, i64 rows,
-                                   i64 bands, i64 next_dy, const NextPlane& next) {
+// What is left of 3 x 3 taps beyond whole bands: one of fewer rows.
+template <int Rows = kBandRows - 1, class T>
+CHAINRULE_INLINE void last_band(T* total, const T* dy, const T* copy, const i32* offset, const Band& b, i64 rows,
+                                i64 next_dy, const NextPlane& next) {
   if constexpr (Rows > 1)
-    if (rows < Rows) return square_bands<Rows - 1>(total, dy, copy, offset, b, rows, bands, next_dy, next);
-  if (b.view.kw == 3) return weight_bands<T, 3, 3, Rows>(total, dy, copy, offset, b, bands, 0, next_dy, next);
-  if constexpr (kHoldsWindows) {
-    if (b.view.kw == 5) return weight_bands<T, 5, 5, Rows>(total, dy, copy, offset, b, bands, 0, next_dy, next);
-    weight_bands<T, 3, 7, Rows>(total, dy, copy, offset, b, bands, 0, next_dy, next);
-    weight_bands<T, 2, 7, Rows>(total, dy, copy, offset, b, bands, 3, next_dy, next);
-    weight_bands<T, 2, 7, Rows>(total, dy, copy, offset, b, bands, 5, next_dy, next);
-  }
+    if (rows < Rows) return last_band<Rows - 1>(total, dy, copy, offset, b, rows, next_dy, next);
+  weight_bands<T, 3, 3, Rows>(total, dy, copy, offset, b, 1, 0, next_dy, next);
 }
 
 // total, a vec for each tap, += lanes of the sum over all positions of one part of a plane.
 template <class T>
 CHAINRULE_INLINE void part_weights(T* total, const T* dy, const T* copy, const i32* offset, const Band& b, i64 next_dy,
-                                   const NextPlane& next) {
-  const i64 rows = b.view.rows, whole = rows / kBandRows * kBandRows, fixed = fixed_window(b);
-  if (fixed == 3 || (fixed && kHoldsWindows)) {
-    if (whole > 0) square_bands(total, dy, copy, offset, b, kBandRows, whole / kBandRows, next_dy, next);
-    if (rows > whole)
-      square_bands(total, dy + whole * b.view.columns, copy + whole * b.pitch, offset, b, rows - whole, 1, next_dy,
-                   next);
-    return;
-  }
-  NextPlane ahead = next;
+                                   NextPlane next) {
+  i64 rows = b.view.rows;
+  const i64 bands = rows / kBandRows, fixed = fixed_window(b);
+  const auto skip_bands = [&] {
+    rows -= bands * kBandRows, dy += bands * kBandRows * b.view.columns, copy += bands * kBandRows * b.pitch;
+  };
+  if constexpr (kThreeHasItsOwn)
+    if (fixed == 3) {
+      if (bands > 0) weight_bands<T, 3, 3, kBandRows>(total, dy, copy, offset, b, bands, 0, next_dy, next);
+      skip_bands();
+      if (rows > 0) last_band(total, dy, copy, offset, b, rows, next_dy, next);
+      return;
+    }
+  if constexpr (kHoldsWindows<T>)
+    if (fixed && bands > 0) {  // all tap rows whose sums the registers hold at once
+      const auto taps = [&](auto rows_of_taps, auto columns, i64 first) {
+        weight_bands<T, decltype(rows_of_taps)::value, decltype(columns)::value, kBandRows>(
+            total, dy, copy, offset, b, bands, first, next_dy, next);
+      };
+      if (fixed == 5)
+        taps(Count<5>(), Count<5>(), 0);
+      else
+        taps(Count<3>(), Count<7>(), 0), taps(Count<2>(), Count<7>(), 3), taps(Count<2>(), Count<7>(), 5);
+      skip_bands();
+    }
+  if (rows == 0) return;
   const i64 lines = next.lines(ceil_div(b.view.taps(), i64(kTapsAtOnce)) * ceil_div(rows, kBandRows));
   each_tap_group(b.view.taps(),
-                 [&](i64 first, i64 taps) { some_taps(total, dy, copy, offset, b, rows, first, taps, &ahead, lines); });
+                 [&](i64 first, i64 taps) { some_taps(total, dy, copy, offset, b, rows, first, taps, &next, lines); });
 }
 
 template <class T>
