@@ -37,8 +37,10 @@ CHAINRULE_INLINE Grid grid_of(i64 batches, i64 m, i64 n, i64 k) {
   const auto items = [&] { return splits ? spans * chunks() : chunks(); };
   // With few chunks, one that is left over for a single thread costs more than packing B for half as many rows.
   if (items() < 2 * kEnoughChunks) rows = at_most(m, kMostRows / 2);
-  // Few rows take as long as kThinCost of them: reading B is what costs.
-  while (items() < kEnoughChunks && at_least(rows, kThinCost) * columns * k >= 2 * kSmallChunk) {
+  // Few rows take as long as kThinCost of them: reading B is what costs. So do few columns.
+  const bool narrow = n <= kNarrowColumns<T>;
+  const auto work = [&] { return at_least(rows, kThinCost) * (narrow ? kThinCost : columns) * k; };
+  while (items() < kEnoughChunks && work() >= 2 * kSmallChunk) {
     // Near squares: packing B is shared by a chunk's rows, packing A by its columns.
     const bool tall = rows >= 6 * kTileRows;
     if (columns >= kFewColumns && (columns >= rows || !tall))
@@ -49,7 +51,7 @@ CHAINRULE_INLINE Grid grid_of(i64 batches, i64 m, i64 n, i64 k) {
       break;
   }
   // Still one: two, where that leaves each thread more work than calling it takes.
-  if (chunks() == 1 && rows * columns * k >= 2 * kLeastChunk) {
+  if (chunks() == 1 && work() >= 2 * kLeastChunk) {
     const bool even = ceil_div(n, kPanel<T>) % 2 == 0;
     if (rows >= 4 * kTileRows || (rows > kTileRows && !even))
       rows = ceil_div(rows, i64(2));
@@ -60,8 +62,10 @@ CHAINRULE_INLINE Grid grid_of(i64 batches, i64 m, i64 n, i64 k) {
          0, 0, false, 1, false};
   // A row's columns are all there is to share: an odd number of chunks would keep one of two threads for the last.
   if (m <= kThinRows && g.column_chunks > 1) g.column_chunks += g.column_chunks % 2;
+  if (narrow && g.row_chunks > 1) g.row_chunks += g.row_chunks % 2;
   // Equal chunks instead of full ones and a small last one.
   g.rows = g.row_chunks ? ceil_div(m, g.row_chunks) : 0;
+  if (narrow && g.row_chunks > 1) g.rows = round_up(g.rows, i64(kSquare<T>));
   // With few of them a whole panel more or less is much. A column or two beyond whole vecs (thin.h) ride with the last.
   const i64 few = n % vec<T>::size, whole = few <= kNarrowColumns<T> / 3 ? n - few : n;
   const i64 step = g.column_chunks <= kFewChunks ? i64(vec<T>::size) : kPanel<T>;

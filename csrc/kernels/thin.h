@@ -89,40 +89,70 @@ CHAINRULE_INLINE void thin_block_of(T* c, i64 ldc, bool add, i64 columns, const 
 // Along rows of B, as many columns at a time as there are accumulators: long runs, which the prefetcher follows.
 template <int Rows, class T>
 CHAINRULE_INLINE void thin_columns(T* c, i64 ldc, bool add, i64 columns, const T* a, i64 lda,
-                                   const PlainColumns<T>& source, i64 column, i64 begin, i64 depth) {
-  const T* const b = source.data + begin * source.ld + column;
+                                   const PlainColumns<T>& source, i64 column, i64 begin, i64 end) {
   constexpr int kMost = kTileRows * kTileVecs < 16 ? kTileRows * kTileVecs : 16;
   constexpr int wide = kMost > Rows ? kMost / Rows : 1;
   constexpr i64 size = vec<T>::size;
   // Equal blocks: a narrow one would wait for its few accumulators.
   const i64 vecs = ceil_div(columns, size), blocks = ceil_div(vecs, i64(wide));
-  for (i64 i = 0; i < blocks; i++) {
-    const i64 j = i * vecs / blocks * size, end = at_most(columns, (i + 1) * vecs / blocks * size);
-    thin_block_of<Rows, wide>(c + j, ldc, add, end - j, a, lda, b + j, source.ld, depth);
+  for (i64 k = begin; k < end; k += kBlockK, add = true) {
+    const T* const b = source.data + k * source.ld + column;
+    for (i64 i = 0; i < blocks; i++) {
+      const i64 j = i * vecs / blocks * size, last = at_most(columns, (i + 1) * vecs / blocks * size);
+      thin_block_of<Rows, wide>(c + j, ldc, add, last - j, a + k, lda, b + j, source.ld, at_most(kBlockK, end - k));
+    }
   }
 }
 
-// Squares of B, turned so that lanes are columns; a register's worth of columns at a time.
+// Out of line: there is one for all numbers of rows.
+template <class T>
+CHAINRULE_OUT_OF_LINE void turn_part(T* to, const T* from, i64 ld, i64 columns, i64 terms) {
+  transpose_square(to, kSquare<T>, from, ld, columns, terms);
+}
+
+// Squares of B, turned so that lanes are columns; a register's worth of columns at a time, over all of K: long runs,
+// too. What does not fill a square lies in one that holds some columns, or terms, again: they are left out.
 template <int Rows, class T>
 CHAINRULE_INLINE void thin_columns(T* c, i64 ldc, bool add, i64 columns, const T* a, i64 lda,
-                                   const TransposedColumns<T>& source, i64 column, i64 begin, i64 depth) {
-  const T* const b = source.data + column * source.ld + begin;
-  constexpr int square = kSquare<T>;
-  for (i64 j = 0; j < columns; j += square) {
-    const i64 lanes = at_most(columns - j, i64(square));
-    native<T> sum[Rows] = {};
-    for (i64 k = 0; k < depth; k += square) {
-      const T* const x = a + k;
-      transpose_any(b + j * source.ld + k, source.ld, lanes, at_most(depth - k, i64(square)),
-                    [&](int t, native<T> column) {
+                                   const TransposedColumns<T>& source, i64 column, i64 begin, i64 end) {
+  constexpr i64 square = kSquare<T>;
+  for (i64 done = 0; done < columns;) {
+    const i64 first = at_least(i64(0), at_most(done, columns - square)), lanes = at_most(square, columns - first);
+    const T* const b = source.data + (column + first) * source.ld;
+    native<T> total[Rows] = {};
+    for (i64 block = begin; block < end; block += kBlockK) {
+      const i64 last = at_most(block + kBlockK, end);
+      native<T> sum[Rows] = {};
+      const auto add_term = [&](i64 k, native<T> turned) __attribute__((always_inline)) {
 #pragma GCC unroll 4
-                      for (int r = 0; r < Rows; r++) sum[r] = native_fma(vec<T>(x[r * lda + t]).r[0], column, sum[r]);
-                    });
+        for (int r = 0; r < Rows; r++) sum[r] = native_fma(vec<T>(a[r * lda + k]).r[0], turned, sum[r]);
+      };
+      i64 k = block;
+      for (; k + square <= last && lanes == square; k += square)
+        transpose_whole(b + k, source.ld, [&](int t, native<T> turned) { add_term(k + t, turned); });
+      while (k < last) {
+        const i64 from = lanes < square ? k : at_least(begin, at_most(k, last - square));
+        const i64 terms = at_most(square, last - from);
+        T part[square * square];
+        // A short row is read as a whole one where other rows lie behind it.
+        const bool whole = (columns - first - square) * source.ld >= from + square - end;
+        turn_part(part, b + from, source.ld, lanes, whole ? square : terms);
+        for (; k < from + terms; k++) add_term(k, native_load(part + (k - from) * square, square));
+      }
+#pragma GCC unroll 4
+      for (int r = 0; r < Rows; r++) {
+        if (block > begin) sum[r] = total[r] + sum[r];
+        total[r] = block > begin || !add ? sum[r] : native_load(c + r * ldc + first, lanes) + sum[r];
+      }
     }
+#pragma GCC unroll 4
     for (int r = 0; r < Rows; r++) {
-      T* const to = c + r * ldc + j;
-      native_store(to, add ? native_load(to, lanes) + sum[r] : sum[r], lanes);
+      T sums[square];
+      native_store(sums, total[r], square);
+      const i64 known = done - first;
+      native_store(c + r * ldc + done, native_load(sums + known, lanes - known), lanes - known);
     }
+    done = first + lanes;
   }
 }
 
@@ -131,8 +161,7 @@ CHAINRULE_INLINE void thin_rows(T* c, i64 ldc, bool add, i64 rows, i64 columns, 
                                 i64 column, i64 begin, i64 end) {
   if constexpr (Rows > 1)
     if (rows < Rows) return thin_rows<T, B, Rows - 1>(c, ldc, add, rows, columns, a, lda, b, column, begin, end);
-  for (i64 k = begin; k < end; k += kBlockK, add = true)
-    thin_columns<Rows>(c, ldc, add, columns, a + k, lda, b, column, k, at_most(kBlockK, end - k));
+  thin_columns<Rows>(c, ldc, add, columns, a, lda, b, column, begin, end);
 }
 
 // c = or += the product of A's rows and B's columns [column, column + columns) over k in [begin, end).
@@ -166,18 +195,19 @@ template <class T>
 CHAINRULE_INLINE PlainColumns<T> turned(const TransposedRows<T>& a, i64 row, i64 k) {
   return {a.data + k * a.ld + row, a.ld, true};
 }
-// B^T's rows: where they lie, or copied, `*ld` apart. Of kBlockK terms at most.
+// Some of B^T's rows from term k on: where they lie, or copied, `ld` apart, `*depth` terms at most then.
 template <class T>
-CHAINRULE_INLINE const T* turned_rows(const TransposedColumns<T>& b, T*, i64 column, i64, i64 k, i64, i64* ld) {
+CHAINRULE_INLINE const T* turned_rows(const TransposedColumns<T>& b, T*, i64 column, i64, i64 k, i64*, i64* ld) {
   *ld = b.ld;
   return b.data + column * b.ld + k;
 }
 template <class T>
-CHAINRULE_INLINE const T* turned_rows(const PlainColumns<T>& b, T* to, i64 column, i64 columns, i64 k, i64 depth,
+CHAINRULE_INLINE const T* turned_rows(const PlainColumns<T>& b, T* to, i64 column, i64 columns, i64 k, i64* depth,
                                       i64* ld) {
   *ld = kBlockK;
   if (b.ld == 1) return b.data + k;  // the only column
-  for (i64 i = 0; i < depth; i++)
+  *depth = at_most(kBlockK, *depth);
+  for (i64 i = 0; i < *depth; i++)
     for (i64 j = 0; j < columns; j++) to[j * kBlockK + i] = b.data[(k + i) * b.ld + column + j];
   return to;
 }
@@ -188,22 +218,24 @@ template <class T, class A, class B>
 CHAINRULE_INLINE void narrow_product(T* c, i64 ldc, bool add, i64 rows, i64 columns, const A& a, i64 row, const B& b,
                                      i64 column, i64 begin, i64 end, T* spare) {
   T* const sums = spare + kThinRows * kBlockK;
-  for (i64 k = begin; k < end; k += kBlockK, add = true)
-    for (i64 j = 0; j < columns; j += kThinRows) {
-      const i64 depth = at_most(kBlockK, end - k), some = at_most(kThinRows, columns - j);
+  for (i64 j = 0; j < columns; j += kThinRows) {
+    const i64 some = at_most(kThinRows, columns - j);
+    for (i64 k = begin, depth; k < end; k += depth) {
       i64 ld;
-      const T* const from = turned_rows(b, spare, column + j, some, k, depth, &ld);
+      depth = end - k;
+      const T* const from = turned_rows(b, spare, column + j, some, k, &depth, &ld);
+      const bool adds = add || k > begin;
       if (ldc == 1) {
-        thin_product(c, 0, add, some, rows, from, ld, turned(a, row, k), 0, 0, depth);
+        thin_product(c, 0, adds, some, rows, from, ld, turned(a, row, k), 0, 0, depth);
         continue;
       }
-      thin_product(sums, rows, false, some, rows, from, ld, turned(a, row, k), 0, 0, depth);
+      for (i64 r = 0; r < some && adds; r++)
+        for (i64 i = 0; i < rows; i++) sums[r * rows + i] = c[i * ldc + j + r];
+      thin_product(sums, rows, adds, some, rows, from, ld, turned(a, row, k), 0, 0, depth);
       for (i64 r = 0; r < some; r++)
-        for (i64 i = 0; i < rows; i++) {
-          T* const to = c + i * ldc + j + r;
-          *to = add ? *to + sums[r * rows + i] : sums[r * rows + i];
-        }
+        for (i64 i = 0; i < rows; i++) c[i * ldc + j + r] = sums[r * rows + i];
     }
+  }
 }
 
 template <class T>

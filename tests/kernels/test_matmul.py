@@ -127,6 +127,21 @@ def test_a_rows_bits_do_not_depend_on_its_batch(rng: np.random.Generator, dtype:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("k", [3, 16, 21, 259, 700, 4100])
+def test_few_rows_or_columns_have_the_bits_of_many(rng: np.random.Generator, dtype: Any, k: int, isa: str) -> None:
+    """Squares that are turned in registers lie over each other at the ends of columns and of blocks of K."""
+    a, b = rng.standard_normal((90, k)).astype(dtype), rng.standard_normal((k, 90)).astype(dtype)
+    whole = kernels.matmul(a, b)
+    across, down = np.ascontiguousarray(a.T), np.ascontiguousarray(b.T)
+    for few in range(1, 8):
+        for many in (5, 16, 19, 37, 90):
+            for m, n in ((few, many), (many, few)):
+                for x in (a[:m], across[:, :m].T):
+                    for y in (b[:, :n], down[:n].T):
+                        np.testing.assert_array_equal(kernels.matmul(x, y), whole[:m, :n], strict=True)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("transposed", ["", "a", "b"])
 @pytest.mark.parametrize(
     "shape",
