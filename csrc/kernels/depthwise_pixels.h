@@ -232,13 +232,13 @@ CHAINRULE_INLINE void positions_of_phase(Team& team, const ConvArrays<T>& a, con
             if constexpr (kThreeHasItsOwn)
               if (three) return block(Count<3>(), Count<1>(), lanes);
             if constexpr (kMoreHaveTheirOwn<T> && kOutputs == 1) {
+              const i64 any = at_most(size, channels - c);
               const auto window = [&](auto taps) {
-                const i64 any = at_most(size, channels - c);
                 step == 1 ? block(taps, Count<1>(), any) : block(taps, Count<2>(), any);
               };
               if constexpr (kHoldsWindows<T>)
                 if (v.kw > 3) return v.kw == 5 ? window(Count<5>()) : window(Count<7>());
-              block(Count<3>(), Count<2>(), at_most(size, channels - c));
+              block(Count<3>(), Count<2>(), any);
             }
           });
         }

@@ -173,7 +173,8 @@ CHAINRULE_OUT_OF_LINE void multiply_part(T* c, i64 ldc, bool add, Part at, i64 b
       shallow_product(c, ldc, add, at.rows, at.columns, a, at.row, b, at.column, begin, end);
       return finish(c, at.row, at.rows);
     }
-  static_assert(kThinRows * (kBlockK + kMostRows) <= kTileSize<T>, "narrow_product's scratch");
+  static_assert(kThinRows * (kBlockK + round_up(kMostRows, i64(kSquare<T>))) <= kTileSize<T>,
+                "narrow_product's scratch");
   // All columns, where they are few, or those that are left beyond whole vecs. Sums ride with whole ones.
   if constexpr (kNarrow<A, B>) {
     const i64 few = at.columns % vec<T>::size, whole = at.columns - few;

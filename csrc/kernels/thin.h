@@ -141,8 +141,10 @@ CHAINRULE_INLINE void thin_columns(T* c, i64 ldc, bool add, i64 columns, const T
       }
 #pragma GCC unroll 4
       for (int r = 0; r < Rows; r++) {
-        if (block > begin) sum[r] = total[r] + sum[r];
-        total[r] = block > begin || !add ? sum[r] : native_load(c + r * ldc + first, lanes) + sum[r];
+        if (block > begin)
+          total[r] = total[r] + sum[r];
+        else
+          total[r] = add ? native_load(c + r * ldc + first, lanes) + sum[r] : sum[r];
       }
     }
 #pragma GCC unroll 4
