@@ -145,7 +145,7 @@ template <class T>
 void add_to_dq(const Backward<T>& s, const Attention& a, const Head<T>& h, const Block& b, i64 key) {
   each_query_group(b, [&](i64 begin, i64 end, i64 keys) {
     block_product(s.dqt + begin, kTile, a.depth, round_up(end - begin, vec<T>::size), true,
-                  ColumnsAsRows<T>{h.k + key * a.k.row, a.k.row}, s.dx + begin, kTile, keys);
+                  InColumns<T>{h.k + key * a.k.row, a.k.row}, s.dx + begin, kTile, keys);
   });
 }
 
@@ -153,9 +153,9 @@ template <class T>
 void add_to_dk_dv(const Backward<T>& s, const Attention& a, const Head<T>& h, const Block& b, i64 key) {
   each_key_group(b, [&](i64 begin, i64 end, i64 from) {
     const i64 row = key + begin, count = end - begin, queries = b.queries - from;
-    block_product(h.dv + row * a.dv.row, a.dv.row, count, a.width, true, BlockRows<T>{s.p + begin * kTile + from},
+    block_product(h.dv + row * a.dv.row, a.dv.row, count, a.width, true, InRows<T>{s.p + begin * kTile + from, kTile},
                   s.dout + from * s.dout_row, s.dout_row, queries);
-    block_product(h.dk + row * a.dk.row, a.dk.row, count, a.depth, true, BlockRows<T>{s.dx + begin * kTile + from},
+    block_product(h.dk + row * a.dk.row, a.dk.row, count, a.depth, true, InRows<T>{s.dx + begin * kTile + from, kTile},
                   s.q + from * s.q_row, s.q_row, queries);
   });
 }
@@ -223,7 +223,7 @@ void attention(Team& team, T* out, T* lse, const T* q, const T* k, const T* v, c
         each_query_group(b, [&](i64 begin, i64 end, i64 seen) {
           soften(f, a.width, b.diagonal, scale, begin, end, seen);
           block_product(f.ot + begin, kTile, a.width, round_up(end - begin, vec<T>::size), true,
-                        ColumnsAsRows<T>{values + key * a.v.row, a.v.row}, f.x + begin, kTile, seen);
+                        InColumns<T>{values + key * a.v.row, a.v.row}, f.x + begin, kTile, seen);
         });
       }
       each_vec<T>(0, rows, [&](i64 i, auto lanes) {

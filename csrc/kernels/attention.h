@@ -38,21 +38,6 @@ CHAINRULE_INLINE void each_query_group(const Block& b, F&& f) {
   if (b.queries > kGroup) f(kGroup, b.queries, b.keys);
 }
 
-// Operands of a product's rows that need no packing: rows of a block, and a matrix that lies transposed.
-template <class T>
-struct BlockRows {
-  const T* data;
-  CHAINRULE_INLINE T operator()(i64 r, i64 k) const { return data[r * kTile + k]; }
-  CHAINRULE_INLINE BlockRows from(i64 row) const { return {data + row * kTile}; }
-};
-template <class T>
-struct ColumnsAsRows {
-  const T* data;
-  i64 ld;
-  CHAINRULE_INLINE T operator()(i64 r, i64 k) const { return data[r + k * ld]; }
-  CHAINRULE_INLINE ColumnsAsRows from(i64 row) const { return {data + row, ld}; }
-};
-
 // c = or += a b, depth <= kTile. b's rows are readable to the next whole vec of columns.
 template <class T, class A>
 CHAINRULE_INLINE void block_product(T* c, i64 ldc, i64 rows, i64 columns, bool add, A a, const T* b, i64 ldb,
@@ -77,9 +62,9 @@ void dot_products(T* x, const Block& b, const T* rows, i64 ld, const T* columns,
       const i64 first = begin + t * (end - begin) / tiles, count = begin + (t + 1) * (end - begin) / tiles - first;
       for (i64 d = 0; d < depth; d += kBlockK) {
         const i64 terms = at_most(kBlockK, depth - d);
-        PlainRows<T>{rows, ld}.pack(tile, first, count, d, terms);
+        const auto a = PlainRows<T>{rows, ld}.tile(tile, first, count, d, terms);
         for (i64 i = from; i < end_column; i += kPanel<T>)
-          tile_product(x + first * kTile + i, kTile, count, at_most(kPanel<T>, end_column - i), d > 0, ByRow<T>{tile},
+          tile_product(x + first * kTile + i, kTile, count, at_most(kPanel<T>, end_column - i), d > 0, a,
                        columns + d * kTile + i, kTile, terms);
       }
     }

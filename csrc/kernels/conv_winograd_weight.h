@@ -58,7 +58,7 @@ CHAINRULE_INLINE void block_products(T* sums, const T* gradient, const T* input,
           const i64 row = t * rows / heights;
           tile_of<T, kTileRows, kTileVecs>(sums + (o + row) * cut.wide + c, cut.wide, (t + 1) * rows / heights - row,
                                            at_most(kPanel<T>, cut.wide - c), add,
-                                           ByDepth<T>{gradient + o * tiles + row},
+                                           InColumns<T>{gradient + o * tiles + row, size},
                                            LaneColumns<T>{input + c * tiles, block}, tiles);
         }
       }

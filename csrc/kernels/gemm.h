@@ -120,12 +120,14 @@ CHAINRULE_INLINE void multiply_block(T* c, i64 ldc, bool add, const KBlock<T>& b
   for (i64 t = 0; t < block.tiles; t++) {
     const i64 first = block.row(t), rows = block.row(t + 1) - first, row = at.row + first;
     T* const band = c + first * ldc;
-    const typename A::Layout tile{block.tile};
-    bool passes = false;  // the first panel packs this tile
+    bool passes = false;  // the first panel sums, or packs, this tile
     if constexpr (kPassable<A>)
-      passes =
-          block.tiles > 1 && (t > 0 || passed == 0) && at.columns >= kPanel<T> && a.size - row >= RowSums<T>::kReads;
-    if (!passes) a.pack(block.tile, row, rows, k, depth);
+      passes = block.tiles > 1 && (t > 0 || passed == 0) && at.columns >= kPanel<T> && a.size - row >= A::kReads;
+    const auto tile = [&] {
+      if constexpr (kPassable<A>)
+        if (passes) return a.passed_tile(block.tile, row, k);
+      return a.tile(block.tile, row, rows, k, depth);
+    }();
     for (i64 p = 0; p < block.panels; p++) {
       send_for_next(a, block, t, p, end);
       T* const to = band + p * kPanel<T>;
@@ -157,8 +159,9 @@ CHAINRULE_INLINE void multiply_block(T* c, i64 ldc, bool add, const KBlock<T>& b
   }
 }
 
-// c (at the part's first element) = or += the product over k in [begin, end), at most one span. scratch: a tile, then
-// the panels. kept: what of B is in there (and, afterwards, will be); null: it has no room for all of K.
+// c (at the part's first element) = or += the product over k in [begin, end), at most one span. scratch:
+// kSmallScratch, then the panels. kept: what of B is in there (and, afterwards, will be); null: it has no room for all
+// of K.
 template <class T, class A, class B>
 CHAINRULE_OUT_OF_LINE void multiply_part(T* c, i64 ldc, bool add, Part at, i64 begin, i64 end, const A& a, const B& b,
                                          T* scratch, Ahead<T> ahead, Kept<T>* kept, Finish<T> finish = {}) {
@@ -173,8 +176,6 @@ CHAINRULE_OUT_OF_LINE void multiply_part(T* c, i64 ldc, bool add, Part at, i64 b
       shallow_product(c, ldc, add, at.rows, at.columns, a, at.row, b, at.column, begin, end);
       return finish(c, at.row, at.rows);
     }
-  static_assert(kThinRows * (kBlockK + round_up(kMostRows, i64(kSquare<T>))) <= kTileSize<T>,
-                "narrow_product's scratch");
   // All columns, where they are few, or those that are left beyond whole vecs. Sums ride with whole ones.
   if constexpr (kNarrow<A, B>) {
     const i64 few = at.columns % vec<T>::size, whole = at.columns - few;
@@ -185,7 +186,7 @@ CHAINRULE_OUT_OF_LINE void multiply_part(T* c, i64 ldc, bool add, Part at, i64 b
     }
   }
   const i64 tiles = ceil_div(at.rows, i64(kTileRows)), panels = ceil_div(at.columns, kPanel<T>);
-  T* packing = scratch + kTileSize<T>;
+  T* packing = scratch + kSmallScratch<T>;
   bool packed = false;
   if constexpr (kKeeps<B>)
     if (kept) {
@@ -231,7 +232,7 @@ CHAINRULE_INLINE void product_part(T* c, i64 ldc, bool add, Part at, i64 k, cons
   const Ahead<T> between{ahead.far};
   Kept<T>* const none = nullptr;
   if (!add) multiply_part(c, ldc, false, at, 0, first, a, b, scratch, between, none);
-  T* const span = scratch + kBlockK * round_up(at.columns, kPanel<T>) + kTileSize<T>;
+  T* const span = scratch + kBlockK * round_up(at.columns, kPanel<T>) + kSmallScratch<T>;
   for (i64 begin = first; begin < k; begin += kSpanK) {
     const i64 end = at_most(k, begin + kSpanK);
     multiply_part(span, at.columns, false, at, begin, end, a, b, scratch, end == k ? ahead : between, none);
@@ -267,7 +268,7 @@ CHAINRULE_INLINE void products(Team& team, i64 batches, const Grid& g, T* scratc
   T* const partials = scratch + team.size() * thread_scratch<T>(g);
   Kept<T> last, *const kept = g.keeps ? &last : nullptr;
   const i64 grain =
-      at_least(i64(1), kSmallChunk / at_least(i64(1), at_least(g.rows, kThinCost) * g.columns * at_most(g.k, kSpanK)));
+      at_least(i64(1), kSmallChunk / at_least(i64(1), at_least(g.rows, kThinCost) * g.widest * at_most(g.k, kSpanK)));
   parallel_for(team, batches * chunks * spans, g.split ? 1 : grain, [&](i64 begin, i64 end) {
     for (i64 i = begin; i < end; i++) {
       const i64 batch = i / (chunks * spans), span = i / chunks % spans, chunk = i % chunks;

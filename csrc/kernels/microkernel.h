@@ -7,9 +7,9 @@
 // its column of B alone (docs/numerics.md). depth is at most kBlockK. b is a panel: it must be readable to the next
 // whole vec of columns (pack_panel pads with zeros); what the padding makes is not stored.
 //
-// A comes as a packed tile in one of two layouts, both plain copies of memory (no transpose): ByRow for rows that are
-// contiguous in k, ByDepth for columns (k) that are contiguous in r. Their strides are constants, so that the inner
-// loop addresses A by one pointer, and rows that lie a power of two apart don't fall into one set of the L1.
+// A is read where it lies, an element for a whole row of the tile at a time, as InRows or, transposed, as InColumns: a
+// copy costs more than it saves (5 to 10 % of 100 x 300 x 300). Only rows that fall into one set of the L1 are copied
+// to a packed tile (sources.h).
 #pragma once
 #include "loops.h"
 
@@ -22,22 +22,29 @@ constexpr i64 kSpanK = 16 * kBlockK;
 template <class T>
 constexpr i64 kPanel = kTileVecs* vec<T>::size;
 
-// A tile of A, packed. kSize is the room that it takes.
+// Element (r, k) of A at data[r * ld + k], or at data[k * ld + r]; from(row) begins at that row.
 template <class T>
-struct ByRow {
-  static constexpr i64 kRow = kBlockK + vec<T>::size, kDepth = 1, kSize = kTileRows * kRow;
+struct InRows {
   const T* data;
-  CHAINRULE_INLINE T operator()(i64 r, i64 k) const { return data[r * kRow + k]; }
+  i64 ld;
+  CHAINRULE_INLINE InRows from(i64 row) const { return {data + row * ld, ld}; }
 };
 template <class T>
-struct ByDepth {
-  static constexpr i64 kRow = 1, kDepth = 16, kSize = kBlockK * kDepth;
+struct InColumns {
   const T* data;
-  CHAINRULE_INLINE T operator()(i64 r, i64 k) const { return data[r + k * kDepth]; }
+  i64 ld;
+  CHAINRULE_INLINE T operator()(i64 r, i64 k) const { return data[r + k * ld]; }
+  CHAINRULE_INLINE InColumns from(i64 row) const { return {data + row, ld}; }
 };
-static_assert(kTileRows <= 16, "ByDepth keeps 16 rows");
+
+// Whether InColumns may have to be packed: short tiles read a term too often to wait for the L2 each time.
+constexpr bool kPacksColumns = kTileRows <= 8;
+
+// Rows of a packed tile of A are so far apart, that they fall into different sets of the L1.
 template <class T>
-constexpr i64 kTileSize = ByRow<T>::kSize > ByDepth<T>::kSize ? ByRow<T>::kSize : ByDepth<T>::kSize;
+constexpr i64 kTilePitch = kBlockK + vec<T>::size;
+template <class T>
+constexpr i64 kTileSize = kTileRows* kTilePitch<T>;
 
 // B as a tile reads it: row(k) is where row k begins, fetch loads vec number v of it.
 template <class T>
@@ -79,15 +86,12 @@ CHAINRULE_INLINE void send_for(const void* line) { __builtin_prefetch(static_cas
 template <class T>
 struct RowSums {
   static constexpr i64 kBytes = kTileRows * sizeof(T), kReads = round_up(kBytes, i64(kRegisterBytes)) / sizeof(T);
-  static_assert(kReads <= ByDepth<T>::kDepth, "a row of the layout");
   static constexpr int lanes = vec<T>::lanes, kRegs = kReads / lanes;
   native<T> total[kRegs] = {};
-  // The elements at `from`, which go to `to` on the way.
-  CHAINRULE_INLINE void pass(T* to, const T* from) {
+  CHAINRULE_INLINE void add(const T* from) {
     for (int i = 0; i < kRegs; i++) {
       native<T> x;
       __builtin_memcpy(&x, from + i * lanes, kRegisterBytes);
-      __builtin_memcpy(to + i * lanes, &x, kRegisterBytes);
       total[i] = total[i] + x;
     }
   }
@@ -99,9 +103,10 @@ struct RowSums {
   }
 };
 
-// A transposed, and where its sums go: null where nobody wants them.
+// A transposed, read for the first time: the next terms are sent for, its rows are summed, and it is packed, kReads
+// elements a term. packed, sums: null where nobody wants them.
 template <class T>
-struct PassedByDepth {
+struct PassedColumns {
   const T* data;
   i64 ld;
   T* packed;
@@ -109,7 +114,9 @@ struct PassedByDepth {
   bool add_sums;
   CHAINRULE_INLINE T operator()(i64 r, i64 k) const { return data[r + k * ld]; }
   CHAINRULE_INLINE void pass(i64 k, RowSums<T>& along) const {
-    along.pass(packed + k * ByDepth<T>::kDepth, data + k * ld);
+    along.add(data + k * ld);
+    if (kPacksColumns && packed)
+      __builtin_memcpy(packed + k * RowSums<T>::kReads, data + k * ld, RowSums<T>::kReads * sizeof(T));
     const T* const ahead = data + (k + kAhead) * ld;
     for (i64 i = 0; i < kTileRows; i += 64 / i64(sizeof(T))) send_for(ahead + i);
   }
@@ -133,9 +140,38 @@ struct PassedRows {
 template <class Operand>
 constexpr bool kPasses = false;
 template <class T>
-inline constexpr bool kPasses<PassedByDepth<T>> = true;
+inline constexpr bool kPasses<PassedColumns<T>> = true;
 template <class T>
 inline constexpr bool kPasses<PassedRows<T>> = true;
+
+// What a tile reads of A, a term after the other.
+template <class A, int Rows>
+struct Walk {
+  A a;
+  i64 k = 0;
+  CHAINRULE_INLINE auto operator()(i64 r) const { return a(r, k); }
+  CHAINRULE_INLINE void next() { k++; }
+};
+// A pointer to every third row: addressing modes reach the next two from there. The compiler is kept from knowing how
+// they go on, or it would hold a pointer to each row, more than there are registers.
+template <class T, int Rows>
+struct Walk<InRows<T>, Rows> {
+  static constexpr int kReach = 3, kPointers = (Rows + kReach - 1) / kReach;
+  const T* at[kPointers];
+  i64 ld;
+  CHAINRULE_INLINE explicit Walk(InRows<T> a) : ld(a.ld) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kPointers; i++) at[i] = a.data + i * kReach * ld;
+  }
+  CHAINRULE_INLINE T operator()(i64 r) const { return at[r / kReach][r % kReach * ld]; }
+  CHAINRULE_INLINE void next() {
+#pragma GCC unroll 16
+    for (int i = 0; i < kPointers; i++) {
+      at[i]++;
+      asm("" : "+r"(at[i]));
+    }
+  }
+};
 
 // One tile of fixed size; `last` is the number of columns in its last vec. The accumulators stay in registers because
 // every loop over them is unrolled.
@@ -147,6 +183,7 @@ CHAINRULE_OUT_OF_LINE void tile_fixed(T* c, i64 ldc, i64 last, bool add, A a, B 
 #pragma GCC unroll 4
     for (int v = 0; v < Vecs; v++) sum[r][v] = vec<T>(0);
   [[maybe_unused]] RowSums<T> along;
+  Walk<A, Rows> terms{a};
 #pragma GCC unroll 1
   for (i64 k = 0; k < depth; k++) {
     const T* const from = b.row(k);
@@ -157,10 +194,11 @@ CHAINRULE_OUT_OF_LINE void tile_fixed(T* c, i64 ldc, i64 last, bool add, A a, B 
     if constexpr (kPasses<B>) b.pass(k, row);
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; r++) {
-      const vec<T> x(a(r, k));
+      const vec<T> x(terms(r));
 #pragma GCC unroll 4
       for (int v = 0; v < Vecs; v++) sum[r][v] = fma(x, row[v], sum[r][v]);
     }
+    terms.next();
   }
 #pragma GCC unroll 16
   for (int r = 0; r < Rows; r++)

@@ -36,15 +36,15 @@ CHAINRULE_INLINE Plan plan_of(const Recurrence& r, i64 depth, i64 panels, i64 we
   return p;
 }
 
-// The state that a step reads, or the one that it writes: rows as ByRow tiles, block after block of depth.
+// The state that a step reads, or the one that it writes: rows as packed tiles, block after block of depth.
 template <class T>
 struct State {
   T* data;
   i64 height, depth_blocks;
-  static i64 size(const Plan& p) { return p.tiles * p.depth_blocks * ByRow<T>::kSize; }
-  CHAINRULE_INLINE const T* tile(i64 t, i64 block) const { return data + (t * depth_blocks + block) * ByRow<T>::kSize; }
+  static i64 size(const Plan& p) { return p.tiles * p.depth_blocks * kTileSize<T>; }
+  CHAINRULE_INLINE const T* tile(i64 t, i64 block) const { return data + (t * depth_blocks + block) * kTileSize<T>; }
   CHAINRULE_INLINE T* at(i64 row, i64 k) const {
-    return data + (row / height * depth_blocks + k / kBlockK) * ByRow<T>::kSize + row % height * ByRow<T>::kRow +
+    return data + (row / height * depth_blocks + k / kBlockK) * kTileSize<T> + row % height * kTilePitch<T> +
            k % kBlockK;
   }
   CHAINRULE_INLINE void put(i64 row, i64 k, vec<T> v, Whole) const {
@@ -81,8 +81,8 @@ CHAINRULE_INLINE void state_product(T* z, const Plan& p, const State<T>& state, 
       for (i64 t = first; t < last; t++) {
         for (const i64 until = at_most(end, row + each); row < until; row++) send(row);
         tile_product(z + (t - first) * p.height * units + j, units, at_most(p.height, p.batch - t * p.height),
-                     at_most(kPanel<T>, units - j), b > 0, ByRow<T>{state.tile(t, b)}, panel + b * kBlockK * units + j,
-                     units, at_most(kBlockK, p.depth - b * kBlockK));
+                     at_most(kPanel<T>, units - j), b > 0, InRows<T>{state.tile(t, b), kTilePitch<T>},
+                     panel + b * kBlockK * units + j, units, at_most(kBlockK, p.depth - b * kBlockK));
       }
 }
 

@@ -1,8 +1,8 @@
 // Where the operands of a product come from. The plain ones are here; an implicit product brings its own.
 //
-// A source of A has a `Layout` (ByRow or ByDepth) and
-//     void pack(T* tile, i64 row, i64 rows, i64 k, i64 depth) const
-// which copies rows [row, row + rows) of A's columns [k, k + depth) into that layout.
+// A source of A has
+//     InRows<T> or InColumns<T> tile(T* packed, i64 row, i64 rows, i64 k, i64 depth) const
+// which gives rows [row, row + rows) of A's columns [k, k + depth), where they lie or copied to `packed`.
 //
 // A source of B has
 //     const T* panel(T* packed, i64 column, i64 columns, i64 k, i64 depth, i64* stride) const
@@ -18,17 +18,23 @@ namespace chainrule::CHAINRULE_ISA {
 // A in memory: element (i, k) at data[i * ld + k].
 template <class T>
 struct PlainRows {
-  using Layout = ByRow<T>;
   const T* data;
   i64 ld;
-  CHAINRULE_INLINE void pack(T* tile, i64 row, i64 rows, i64 k, i64 depth) const {
-    for (i64 r = 0; r < rows; r++) {
-      const T* const from = data + (row + r) * ld + k;
-      T* const to = tile + r * Layout::kRow;
-      i64 i = 0;
-      for (; i + vec<T>::size <= depth; i += vec<T>::size) store(to + i, load(from + i));
-      if (i < depth) store(to + i, load(from + i, depth - i));
-    }
+  CHAINRULE_INLINE InRows<T> tile(T* packed, i64 row, i64 rows, i64 k, i64 depth) const {
+    const InRows<T> from{data + row * ld + k, ld};
+    if (!crowded()) return from;
+    for (i64 r = 0; r < rows; r++)
+      each_vec<T>(0, depth, [&](i64 i, auto lanes) {
+        store(packed + r * kTilePitch<T> + i, load(from.data + r * ld + i, lanes));
+      });
+    return {packed, kTilePitch<T>};
+  }
+  // Whether more of a tile's rows begin in one set of the L1 than the seven that it has room for beside B: sets repeat
+  // every 4 KB (32 KB in 8 ways; a larger L1 has more ways). 128 x 1024 x 256 in place took 1.8 times as long.
+  CHAINRULE_INLINE bool crowded() const {
+    constexpr i64 kPeriod = 4096, kLine = 64, kRoom = 7;
+    const i64 apart = (ld * i64(sizeof(T)) + kPeriod / 2) % kPeriod - kPeriod / 2;
+    return kTileRows > kRoom && at_least(apart, -apart) * kRoom < kLine;
   }
 };
 
@@ -36,43 +42,46 @@ struct PlainRows {
 // over each span of K (or has the first span's added), `size` of them a span: from the chunks of the first columns.
 template <class T>
 struct TransposedRows {
-  using Layout = ByDepth<T>;
   const T* data;
   i64 ld, size;
   T* sums = nullptr;
   bool add_sums = false;
-  CHAINRULE_INLINE void pack(T* tile, i64 row, i64 rows, i64 k, i64 depth) const {
-    copy(tile, row, rows, k, depth);
-    if (!sums) return;
+  static constexpr i64 kReads = RowSums<T>::kReads;
+  CHAINRULE_INLINE InColumns<T> tile(T* packed, i64 row, i64 rows, i64 k, i64 depth) const {
     RowSums<T> all;
-    alignas(64) T unused[RowSums<T>::kReads];
-    for (i64 i = 0; i < depth; i++) all.pass(unused, tile + i * Layout::kDepth);
-    all.put(sums_of(row, k), adds(k), rows);
+    const bool packs = crowded();
+    if (packs || sums)
+      for (i64 i = 0; i < depth; i++) {
+        // Past the tile's rows whole registers may read on, not past A's.
+        const T* from = data + (k + i) * ld + row;
+        T line[kReads] = {};
+        if (size - row < kReads) {
+          for (i64 r = 0; r < rows; r++) line[r] = from[r];
+          from = line;
+        }
+        all.add(from);
+        if (packs) __builtin_memcpy(packed + i * kReads, from, kReads * sizeof(T));
+      }
+    if (sums) all.put(sums_of(row, k), adds(k), rows);
+    return passed_tile(packed, row, k);
+  }
+  // The first panel's products may pack the tile, which the others then find here.
+  CHAINRULE_INLINE PassedColumns<T> passed(T* packed, i64 row, i64 k) const {
+    return {data + k * ld + row, ld, crowded() ? packed : nullptr, sums ? sums_of(row, k) : nullptr, adds(k)};
+  }
+  CHAINRULE_INLINE InColumns<T> passed_tile(const T* packed, i64 row, i64 k) const {
+    return crowded() ? InColumns<T>{packed, kReads} : InColumns<T>{data + k * ld + row, ld};
   }
   CHAINRULE_INLINE const T* first(i64 row, i64 k) const { return data + k * ld + row; }
   CHAINRULE_INLINE i64 width(i64 rows, i64) const { return rows; }
-  CHAINRULE_INLINE PassedByDepth<T> passed(T* tile, i64 row, i64 k) const {
-    return {data + k * ld + row, ld, tile, sums ? sums_of(row, k) : nullptr, adds(k)};
-  }
 
  private:
   CHAINRULE_INLINE T* sums_of(i64 row, i64 k) const { return sums + k / kSpanK * size + row; }
   CHAINRULE_INLINE bool adds(i64 k) const { return add_sums || k % kSpanK > 0; }
-  CHAINRULE_INLINE void copy(T* tile, i64 row, i64 rows, i64 k, i64 depth) const {
-    // Past the tile's rows whole registers may read on, not past A's.
-    constexpr int lanes = vec<T>::lanes, registers = (kTileRows + lanes - 1) / lanes;
-    const T* from = data + k * ld + row;
-    T* to = tile;
-    if (size - row >= registers * lanes) {
-      for (i64 i = 0; i < depth; i++, from += ld, to += Layout::kDepth)
-        __builtin_memcpy(to, from, registers * kRegisterBytes);
-      return;
-    }
-    for (i64 i = 0; i < depth; i++, from += ld, to += Layout::kDepth)
-      for (i64 r = 0; r < rows; r += lanes) {
-        const native<T> x = native_load(from + r, at_most(i64(lanes), size - row - r));
-        __builtin_memcpy(to + r, &x, kRegisterBytes);
-      }
+  // Whether terms lie so far apart that the L1 has room for 32 lines of them at most.
+  CHAINRULE_INLINE bool crowded() const {
+    const i64 step = ld * i64(sizeof(T));
+    return kPacksColumns && step % 1024 == 0;
   }
 };
 

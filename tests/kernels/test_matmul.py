@@ -170,6 +170,19 @@ def test_a_part_has_the_bits_of_the_whole(
     np.testing.assert_array_equal(some, whole[rows, columns])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("ld", [300, 511, 512, 513, 1024, 1026, 2048, 4095])
+def test_bits_do_not_depend_on_how_far_rows_lie_apart(rng: np.random.Generator, ld: int, dtype: Any, isa: str) -> None:
+    """Rows, or terms, of A that fall into one set of the L1 are copied; others are read where they lie."""
+    m, n, k = 61, 70, 275
+    a, b = rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
+    expected = kernels.matmul(a, b)
+    rows, columns = np.full((m, ld), np.nan, dtype), np.full((k, ld), np.nan, dtype)
+    rows[:, 1 : 1 + k], columns[:, 1 : 1 + m] = a, a.T
+    np.testing.assert_array_equal(kernels.matmul(rows[:, 1 : 1 + k], b), expected)
+    np.testing.assert_array_equal(kernels.matmul(columns[:, 1 : 1 + m], b, True), expected)
+
+
 def reference_order(a: np.ndarray, b: np.ndarray, fma: Callable[[float, float, float], float]) -> float:
     """The specified order of a sum (docs/numerics.md), term by term."""
     spans = []
