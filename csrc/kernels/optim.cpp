@@ -17,8 +17,13 @@
 namespace chainrule::CHAINRULE_ISA {
 namespace {
 
-// Elements per chunk: Adam moves 28 bytes of each, 10 us from memory.
-constexpr i64 kGrain = 8192;
+// Elements per chunk of the norm: a part of what it means (docs/numerics.md).
+constexpr i64 kNormGrain = 8192;
+// Of an update: Adam moves 28 bytes of each element, 5 us from memory. Fewer, if that gives each thread a part.
+i64 update_grain(const Team& team, const Segments& list) {
+  constexpr i64 kMost = 4096, kLeast = 1024, kLine = 64;
+  return at_most(kMost, at_least(kLeast, round_up(ceil_div(list.start[list.count], i64(team.size())), kLine)));
+}
 // Elements ahead; a prefetch past an array's end does nothing. 256 took 1.2 times as long for 1e5 and for 1e7
 // parameters (Zen 4), 1024 1.3 times for 1e6.
 constexpr i64 kPrefetch = 64;
@@ -135,7 +140,7 @@ CHAINRULE_INLINE double root(double x) { return lane(sqrt(vec<double>(x)), 0); }
 
 i64 norm_grain(i64 elements) {
   constexpr i64 kMostPartials = i64(1) << 20;
-  return at_least(kGrain, round_up(ceil_div(elements, kMostPartials), kGrain));
+  return at_least(kNormGrain, round_up(ceil_div(elements, kMostPartials), kNormGrain));
 }
 
 // Chunks' sums added in ascending order; every thread that calls this gets the same bits.
@@ -177,7 +182,7 @@ void sgd(Team& team, T* const* params, T* const* buffers, i64* const* steps, con
          const Segments& list, const SgdSettings& s) {
   const T sign = s.maximize ? T(-1) : T(1);
   const vec<T> rate{T(-s.lr)}, decay{T(s.weight_decay)}, momentum{T(s.momentum)}, fresh{T(1 - s.dampening)};
-  for_each_span(team, list, kGrain, [&](i64 tensor, i64 from, i64 to) {
+  for_each_span(team, list, update_grain(team, list), [&](i64 tensor, i64 from, i64 to) {
     T *p = params[tensor], *buffer = buffers ? buffers[tensor] : nullptr;
     const T* grad = grads[tensor];
     const bool first = buffers && *steps[tensor] == 0;
@@ -209,7 +214,7 @@ void adam(Team& team, T* const* params, T* const* exp_avgs, T* const* exp_avg_sq
   const bool from_m = weight < 0.5;
   const vec<T> lerp{T(from_m ? weight : weight - 1)}, beta2{T(s.beta2)}, fresh{T(1 - s.beta2)};
   Correction correction;
-  for_each_span(team, list, kGrain, [&](i64 tensor, i64 from, i64 to) {
+  for_each_span(team, list, update_grain(team, list), [&](i64 tensor, i64 from, i64 to) {
     correction.at(*steps[tensor] + 1, s);
     const vec<T> size{T(correction.size)}, inverse_root{T(correction.inverse_root)};
     T *p = params[tensor], *m = exp_avgs[tensor], *v = exp_avg_sqs[tensor];
@@ -259,7 +264,7 @@ void clip_grad_norm(Team& team, T* norm, T* const* grads, const Segments& list, 
   if (team.rank() == 0) *norm = result;
   const T scale = T(max_norm) / (result + T(1e-6));
   if (scale >= T(1)) return;  // NaN goes on: it must reach the gradients
-  for_each_span(team, list, kGrain, [&](i64 tensor, i64 from, i64 to) {
+  for_each_span(team, list, update_grain(team, list), [&](i64 tensor, i64 from, i64 to) {
     T* g = grads[tensor];
     each_vec<T>(from, to, [&](i64 i, auto lanes) { store(g + i, load(g + i, lanes) * scale, lanes); });
   });
@@ -268,7 +273,7 @@ void clip_grad_norm(Team& team, T* norm, T* const* grads, const Segments& list, 
 template <class T>
 void clip_grad_value(Team& team, T* const* grads, const Segments& list, double limit) {
   const vec<T> high{T(limit)}, low{T(-limit)};
-  for_each_span(team, list, kGrain, [&](i64 tensor, i64 from, i64 to) {
+  for_each_span(team, list, update_grain(team, list), [&](i64 tensor, i64 from, i64 to) {
     T* g = grads[tensor];
     each_vec<T>(from, to, [&](i64 i, auto lanes) { store(g + i, min(high, max(low, load(g + i, lanes))), lanes); });
   });
