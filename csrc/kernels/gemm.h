@@ -63,9 +63,10 @@ struct KBlock {
   CHAINRULE_INLINE T* panel(i64 p) const { return packing + p * kPanel<T> * depth; }
 };
 
-// Sends for a panel's share of the rows of A that are packed next: the next tile's, or those of the next block.
+// Sends for a panel's share of the rows of A that are read next: the next tile's, or those of the next block.
 template <class T, class A>
 CHAINRULE_INLINE void send_for_next(const A& a, const KBlock<T>& block, i64 tile, i64 panel, i64 end) {
+  if (!block.ahead.far) return;
   const bool below = tile + 1 < block.tiles;
   const i64 k = below ? block.k : block.k + block.depth;
   if (k >= end) return;

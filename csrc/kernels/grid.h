@@ -107,7 +107,8 @@ CHAINRULE_INLINE Grid keeping(Grid g) {
 
 // What a thread packs at a time: a tile of A, or the operands of a product of few columns (thin.h).
 template <class T>
-constexpr i64 kSmallScratch = at_least(kTileSize<T>, kThinRows*(kBlockK + round_up(kMostRows, i64(kSquare<T>))));
+constexpr i64 kSmallScratch = at_least(at_least(kTileSize<T>, kPacksColumns ? kBlockK* RowSums<T>::kReads : 0),
+                                       kThinRows*(kBlockK + round_up(kMostRows, i64(kSquare<T>))));
 
 // Scratch of one thread: that, the packed panels of a block of B, or of all, and a chunk's sums of the current span.
 template <class T>

@@ -170,7 +170,7 @@ constexpr bool kKeeps = false;
 template <class T>
 constexpr bool kKeeps<TransposedColumns<T>> = true;
 
-// Sends for rows [row, row + rows) of A's columns [k, k + depth), which are packed next.
+// Sends for rows [row, row + rows) of A's columns [k, k + depth), which are read next.
 template <class A>
 CHAINRULE_INLINE void send_for(const A&, i64, i64, i64, i64) {}
 template <class T>
