@@ -46,6 +46,10 @@ CHAINRULE_INLINE void parallel_vecs(Team& team, i64 n, const F& body) {
 // body(i, lanes) for the vectors of [from, to) on this thread. Whole vectors and the tail get lanes of two types, so
 // that the compiler makes a loop without masks and one tail: body takes `auto lanes` and hands it to load and store.
 struct Whole {};
+template <class Lanes>
+constexpr bool kWhole = false;
+template <>
+inline constexpr bool kWhole<Whole> = true;
 template <class T>
 CHAINRULE_INLINE vec<T> load(const T* p, Whole) {
   return load(p);
