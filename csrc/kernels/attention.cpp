@@ -36,6 +36,13 @@ CHAINRULE_INLINE i64 blocks_in_chunk(const Attention& a, i64 others) {
   return at_least(i64(1), kChunk / (kTile * at_least(i64(1), at_most(others, kChunk)) * (a.depth + a.width)));
 }
 
+// Whether the heads lie beyond the L2, so that each is to be sent for.
+template <class T>
+bool lies_far(const Attention& a) {
+  constexpr double kNear = 1 << 20;
+  return double(a.batch * a.heads) * double(a.queries + a.keys) * double(a.depth + a.width) * sizeof(T) > kNear;
+}
+
 // A thread's scratch, forward: queries and results of a block as columns, its scores, each query's m and l.
 template <class T>
 struct Forward {
@@ -124,9 +131,10 @@ void load_queries(const Backward<T>& s, const Attention& a, const Head<T>& h, i6
 
 // p and scale dx of a block, whose queries are loaded.
 template <class T>
-void load_block(const Backward<T>& s, const Attention& a, const Head<T>& h, const Block& b, i64 key, T scale) {
-  dot_products(s.p, b, h.k + key * a.k.row, a.k.row, s.qt, a.depth, s.tile);
-  dot_products(s.dx, b, h.v + key * a.v.row, a.v.row, s.dt, a.width, s.tile);
+void load_block(const Backward<T>& s, const Attention& a, const Head<T>& h, const Block& b, i64 key, T scale,
+                Coming<T>& next) {
+  dot_products(s.p, b, h.k + key * a.k.row, a.k.row, s.qt, a.depth, s.tile, next);
+  dot_products(s.dx, b, h.v + key * a.v.row, a.v.row, s.dt, a.width, s.tile, next);
   each_query_group(b, [&](i64 begin, i64 end, i64 keys) {
     for (i64 i = begin; i < end; i += vec<T>::size) {
       const vec<T> lse = load(s.lse + i), delta = load(s.delta + i);
@@ -142,34 +150,51 @@ void load_block(const Backward<T>& s, const Attention& a, const Head<T>& h, cons
 }
 
 template <class T>
-void add_to_dq(const Backward<T>& s, const Attention& a, const Head<T>& h, const Block& b, i64 key) {
+void add_to_dq(const Backward<T>& s, const Attention& a, const Head<T>& h, const Block& b, i64 key, Coming<T>& next) {
   each_query_group(b, [&](i64 begin, i64 end, i64 keys) {
     block_product(s.dqt + begin, kTile, a.depth, round_up(end - begin, vec<T>::size), true,
-                  InColumns<T>{h.k + key * a.k.row, a.k.row}, s.dx + begin, kTile, keys);
+                  InColumns<T>{h.k + key * a.k.row, a.k.row}, s.dx + begin, kTile, keys, next);
   });
 }
 
 template <class T>
-void add_to_dk_dv(const Backward<T>& s, const Attention& a, const Head<T>& h, const Block& b, i64 key) {
+void add_to_dk_dv(const Backward<T>& s, const Attention& a, const Head<T>& h, const Block& b, i64 key,
+                  Coming<T>& next) {
   each_key_group(b, [&](i64 begin, i64 end, i64 from) {
     const i64 row = key + begin, count = end - begin, queries = b.queries - from;
     block_product(h.dv + row * a.dv.row, a.dv.row, count, a.width, true, InRows<T>{s.p + begin * kTile + from, kTile},
-                  s.dout + from * s.dout_row, s.dout_row, queries);
+                  s.dout + from * s.dout_row, s.dout_row, queries, next);
     block_product(h.dk + row * a.dk.row, a.dk.row, count, a.depth, true, InRows<T>{s.dx + begin * kTile + from, kTile},
-                  s.q + from * s.q_row, s.q_row, queries);
+                  s.q + from * s.q_row, s.q_row, queries, next);
   });
 }
 
-// One block of queries with all its keys: dq, and with `all` its part of dk and dv.
+// What the block of queries at `at` reads and writes first, of the keys those at the same place.
 template <class T>
-void query_pass(const Backward<T>& s, const Attention& a, const Head<T>& h, i64 query, T scale, bool all) {
+Coming<T> coming(const Attention& a, const Head<T>& h, i64 at) {
+  Coming<T> c;
+  c.add(h.dv, a.dv.row, a.width, at, a.keys);
+  c.add(h.dk, a.dk.row, a.depth, at, a.keys);
+  c.add(h.dq, a.dq.row, a.depth, at, a.queries);
+  c.add(h.v, a.v.row, a.width, at, a.keys);
+  c.add(h.k, a.k.row, a.depth, at, a.keys);
+  c.add(h.out, a.out.row, a.width, at, a.queries);
+  c.add(h.dout, a.dout.row, a.width, at, a.queries);
+  c.add(h.q, a.q.row, a.depth, at, a.queries);
+  return c;
+}
+
+// One block of queries with all its keys: dq, and with `all` its part of dk and dv. `next` is sent for on the way.
+template <class T>
+void query_pass(const Backward<T>& s, const Attention& a, const Head<T>& h, i64 query, T scale, bool all,
+                Coming<T> next) {
   load_queries(s, a, h, query);
   fill(s.dqt, a.depth * kTile, T(0));
   for (i64 key = 0; key < keys_end(a, query); key += kTile) {
     const Block b = block_at(a, query, key);
-    load_block(s, a, h, b, key, scale);
-    add_to_dq(s, a, h, b, key);
-    if (all) add_to_dk_dv(s, a, h, b, key);
+    load_block(s, a, h, b, key, scale, next);
+    add_to_dq(s, a, h, b, key, next);
+    if (all) add_to_dk_dv(s, a, h, b, key, next);
   }
   store_transposed(h.dq + query * a.dq.row, a.dq.row, s.dqt, at_most(kTile, a.queries - query), a.depth);
 }
@@ -182,9 +207,10 @@ void key_pass(const Backward<T>& s, const Attention& a, const Head<T>& h, i64 ke
   clear_rows(h.dv + key * a.dv.row, a.dv.row, rows, a.width);
   for (i64 query = a.causal ? key : 0; query < a.queries; query += kTile) {
     const Block b = block_at(a, query, key);
+    Coming<T> none;
     load_queries(s, a, h, query);
-    load_block(s, a, h, b, key, scale);
-    add_to_dk_dv(s, a, h, b, key);
+    load_block(s, a, h, b, key, scale, none);
+    add_to_dk_dv(s, a, h, b, key, none);
   }
 }
 
@@ -208,22 +234,31 @@ template <class T>
 void attention(Team& team, T* out, T* lse, const T* q, const T* k, const T* v, const Attention& a, T scale,
                T* scratch) {
   const Forward<T> f(scratch + team.rank() * Forward<T>::size(a), a);
-  const i64 blocks = ceil_div(a.queries, kTile);
-  parallel_for(team, a.batch * a.heads * blocks, blocks_in_chunk(a, a.keys), [&](i64 first, i64 last) {
+  const i64 blocks = ceil_div(a.queries, kTile), total = a.batch * a.heads * blocks;
+  const bool far = lies_far<T>(a);
+  parallel_for(team, total, blocks_in_chunk(a, a.keys), [&](i64 first, i64 last) {
     for (i64 n = first; n < last; n++) {
       const i64 head = n / blocks, query = n % blocks * kTile, rows = at_most(kTile, a.queries - query);
       const T *const keys = head_of(k, a.k, a, head), *const values = head_of(v, a.v, a, head);
+      Coming<T> next;
+      if (far && n + 1 < total) {
+        const i64 other = (n + 1) / blocks, at = (n + 1) % blocks * kTile;
+        next.add(head_of(out, a.out, a, other), a.out.row, a.width, at, a.queries);
+        next.add(head_of(v, a.v, a, other), a.v.row, a.width, at, a.keys);
+        next.add(head_of(k, a.k, a, other), a.k.row, a.depth, at, a.keys);
+        next.add(head_of(q, a.q, a, other), a.q.row, a.depth, at, a.queries);
+      }
       load_transposed(f.qt, head_of(q, a.q, a, head) + query * a.q.row, a.q.row, rows, a.depth);
       fill(f.ot, a.width * kTile, T(0));
       fill(f.m, kTile, T(-Float<T>::inf));
       fill(f.l, kTile, T(0));
       for (i64 key = 0; key < keys_end(a, query); key += kTile) {
         const Block b = block_at(a, query, key);
-        dot_products(f.x, b, keys + key * a.k.row, a.k.row, f.qt, a.depth, f.tile);
+        dot_products(f.x, b, keys + key * a.k.row, a.k.row, f.qt, a.depth, f.tile, next);
         each_query_group(b, [&](i64 begin, i64 end, i64 seen) {
           soften(f, a.width, b.diagonal, scale, begin, end, seen);
           block_product(f.ot + begin, kTile, a.width, round_up(end - begin, vec<T>::size), true,
-                        InColumns<T>{values + key * a.v.row, a.v.row}, f.x + begin, kTile, seen);
+                        InColumns<T>{values + key * a.v.row, a.v.row}, f.x + begin, kTile, seen, next);
         });
       }
       each_vec<T>(0, rows, [&](i64 i, auto lanes) {
@@ -253,19 +288,28 @@ void attention_backward(Team& team, T* dq, T* dk, T* dv, const T* dout, const T*
                    head_of(v, a.v, a, n),       head_of(out, a.out, a, n), lse + n * a.queries};
   };
   if (by_head(a, team.size())) {
+    const bool far = lies_far<T>(a);
     const i64 grain = at_least(i64(1), blocks_in_chunk(a, a.keys) / at_least(i64(1), query_blocks));
     parallel_for(team, heads, grain, [&](i64 first, i64 last) {
       for (i64 n = first; n < last; n++) {
         const Head<T> h = head(n);
         clear_rows(h.dk, a.dk.row, a.keys, a.depth);
         clear_rows(h.dv, a.dv.row, a.keys, a.width);
-        for (i64 query = 0; query < a.queries; query += kTile) query_pass(s, a, h, query, scale, true);
+        for (i64 query = 0; query < a.queries; query += kTile) {
+          Coming<T> next;
+          if (far && query + kTile < a.queries)
+            next = coming(a, h, query + kTile);
+          else if (far && n + 1 < heads)
+            next = coming(a, head(n + 1), 0);
+          query_pass(s, a, h, query, scale, true, next);
+        }
       }
     });
     return;
   }
   parallel_for(team, heads * query_blocks, blocks_in_chunk(a, a.keys), [&](i64 first, i64 last) {
-    for (i64 n = first; n < last; n++) query_pass(s, a, head(n / query_blocks), n % query_blocks * kTile, scale, false);
+    for (i64 n = first; n < last; n++)
+      query_pass(s, a, head(n / query_blocks), n % query_blocks * kTile, scale, false, Coming<T>{});
   });
   parallel_for(team, heads * key_blocks, blocks_in_chunk(a, a.queries), [&](i64 first, i64 last) {
     for (i64 n = first; n < last; n++) key_pass(s, a, head(n / key_blocks), n % key_blocks * kTile, scale);

@@ -222,9 +222,9 @@ CHAINRULE_INLINE void band_sums(T* c, i64 ldc, i64 rows, const T* a, const T* im
       const i64 n =
           left > kMost && left < 2 * kMost ? round_up(ceil_div(left, i64(2)), vec<T>::size) : at_most(kMost, left);
       for (i64 t = 0; t < tiles; t++) {
-        const i64 row = conv_tile_row(t, rows);
-        conv_tile(to + row * ldc + p, ldc, conv_tile_row(t + 1, rows) - row, n, add, a + (t * depth + k) * kConvRows,
-                  storage + p, offset, terms);
+        const i64 row = conv_tile_row(t, rows), high = conv_tile_row(t + 1, rows) - row;
+        if (k == 0) send_for_tile<T, kConvVecs>(to + row * ldc + p, ldc, high);
+        conv_tile(to + row * ldc + p, ldc, high, n, add, a + (t * depth + k) * kConvRows, storage + p, offset, terms);
       }
       p += n;
     }

@@ -37,6 +37,7 @@ struct Finish {
 template <class T>
 struct Ahead {
   bool far = false;          // what is multiplied lies beyond the L2
+  bool far_c = false;        // so does what is written
   const T* after = nullptr;  // B's first row of the part that this thread multiplies next; null: who knows
 };
 
@@ -132,6 +133,7 @@ CHAINRULE_INLINE void multiply_block(T* c, i64 ldc, bool add, const KBlock<T>& b
     for (i64 p = 0; p < block.panels; p++) {
       send_for_next(a, block, t, p, end);
       T* const to = band + p * kPanel<T>;
+      if (block.ahead.far_c && !add) send_for_tile<T, kTileVecs>(to, ldc, rows);
       if constexpr (kPassable<B>)
         if (t == 0 && p < passed) {
           const PassedRows<T> from{b.data + k * b.ld + at.column + p * kPanel<T>, b.ld, block.panel(p)};
@@ -230,7 +232,7 @@ CHAINRULE_INLINE void product_part(T* c, i64 ldc, bool add, Part at, i64 k, cons
   }
   if (k <= kSpanK) return multiply_part(c, ldc, add, at, 0, k, a, b, scratch, ahead, kept, finish);
   const i64 first = add ? 0 : kSpanK;
-  const Ahead<T> between{ahead.far};
+  const Ahead<T> between{ahead.far, ahead.far_c};
   Kept<T>* const none = nullptr;
   if (!add) multiply_part(c, ldc, false, at, 0, first, a, b, scratch, between, none);
   T* const span = scratch + kBlockK * round_up(at.columns, kPanel<T>) + kSmallScratch<T>;
@@ -263,6 +265,7 @@ template <class T, class Make>
 CHAINRULE_INLINE void products(Team& team, i64 batches, const Grid& g, T* scratch, Make&& make) {
   constexpr i64 kSmallChunk = i64(1) << 15, kNear = i64(1) << 20;
   const bool far = batches * (g.m + g.n) * g.k * i64(sizeof(T)) > kNear;
+  const bool far_c = batches * g.m * g.n * i64(sizeof(T)) > kNear;
   const i64 chunks = g.row_chunks * g.column_chunks;
   const i64 spans = g.split ? g.spans : 1;
   T* const own = scratch + team.rank() * thread_scratch<T>(g);
@@ -275,7 +278,7 @@ CHAINRULE_INLINE void products(Team& team, i64 batches, const Grid& g, T* scratc
       const i64 batch = i / (chunks * spans), span = i / chunks % spans, chunk = i % chunks;
       const auto p = make(batch);
       const Part at = part_of<T>(g, chunk);
-      Ahead<T> ahead{far, nullptr};
+      Ahead<T> ahead{far, far_c, nullptr};
       if (!g.split) {
         if constexpr (kSends<decltype(p.b)>)
           if (far && i + 1 < batches * chunks) {

@@ -16,6 +16,10 @@ CHAINRULE_INLINE constexpr T at_least(T a, T b) {
   return a > b ? a : b;
 }
 
+// Has a line's worth of memory, which is read or written soon, come to the L2. By its last byte: where it isn't
+// aligned, that line is the new one, the one before is the neighbour's.
+CHAINRULE_INLINE void send_for(const void* line) { __builtin_prefetch(static_cast<const char*>(line) + 63, 0, 2); }
+
 // body(begin, end) for [0, n) in chunks of `grain`. No barrier at its end: call team.barrier() before another thread's
 // results are read. A chunk should take 5 us or more, and under 50 ms (an interrupt is answered between chunks).
 template <class F>

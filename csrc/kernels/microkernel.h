@@ -76,10 +76,17 @@ struct SendingRows {
 
 // An operand where it lies, copied to its packed layout as it is read: the first tile that wants it packs it in the
 // shadow of its products. kAhead rows are on their way to the L2 (the rows of a matrix are often a multiple of 4 KB
-// apart, so that the L1 has room for eight of them): 32 take as long as memory does, 250 ns. They are sent for by the
-// last byte of a line's worth: where memory isn't aligned, that line is the new one, the one before is the neighbour's.
+// apart, so that the L1 has room for eight of them): 32 take as long as memory does, 250 ns.
 constexpr i64 kAhead = 32;
-CHAINRULE_INLINE void send_for(const void* line) { __builtin_prefetch(static_cast<const char*>(line) + 63, 0, 2); }
+
+// The elements of a tile of C come while its sums are made: stores that all miss would hold up the next tile (768 x 512
+// x 128 into memory: 610 us without, 554 so, 520 where C is near).
+template <class T, int Vecs>
+CHAINRULE_INLINE void send_for_tile(const T* c, i64 ldc, i64 rows) {
+  for (i64 r = 0; r < rows; r++)
+#pragma GCC unroll 4
+    for (int v = 0; v < Vecs; v++) send_for(c + r * ldc + v * vec<T>::size);
+}
 
 // The sums of a tile's rows of A over a block of K, for who wants them: chains from zero in ascending k, as a column of
 // ones in B would give. Whole registers are summed, kReads elements.

@@ -31,6 +31,22 @@ CHAINRULE_INLINE TwoSums<T> sum_both(i64 n, A&& a, B&& b) {
   return {reduce_long_row<Add<T>, T>(n, a), reduce_long_row<Add<T>, T>(n, b)};
 }
 
+// Whether rows are to be sent for: many short ones, as a step's activations are, which lie in memory by the time they
+// are read (768 x 128: 1.3 times as fast so, 1.15 times as slow where they are near). Long rows the hardware follows by
+// itself, and better.
+template <class T>
+CHAINRULE_INLINE bool sends(i64 rows, i64 n) {
+  constexpr i64 kLongest = 1024 / sizeof(T), kNear = (i64(1) << 18) / sizeof(T);
+  return n <= kLongest && rows * n > kNear;
+}
+
+// Sends for as many rows as [first, last) further on.
+template <class T>
+CHAINRULE_INLINE void send_for_rows(const T* x, i64 first, i64 last, i64 n) {
+  constexpr i64 kAheadRows = 16, kLine = 64 / sizeof(T);
+  for (i64 i = (first + kAheadRows) * n; i < (last + kAheadRows) * n; i += kLine) send_for(x + i);
+}
+
 // mean and squares of the rows [first, last).
 template <class T>
 CHAINRULE_INLINE void rows_moments(T* mean, T* squares, const T* x, i64 first, i64 last, i64 n) {
@@ -83,10 +99,12 @@ CHAINRULE_INLINE void gradients_of_rows(T* dx, T* dweight, T* dbias, bool fresh,
 template <class T>
 void layer_norm(Team& team, T* y, T* mean, T* rstd, const T* x, const T* weight, const T* bias, i64 rows, i64 n,
                 T eps) {
+  const bool far = sends<T>(rows, n);
   parallel_for(
       team, rows, rows_per_task(n), [=](i64 begin, i64 end) __attribute__((flatten)) {
         for (i64 first = begin; first < end; first += kRowsAtOnce) {
           const i64 last = at_most(end, first + kRowsAtOnce);
+          if (far) send_for_rows(x, first, last, n), send_for_rows(y, first, last, n);
           rows_moments(mean, rstd, x, first, last, n);
           each_vec<T>(first, last, [=](i64 r, auto lanes) {
             store(rstd + r, reciprocal_root(load(rstd + r, lanes) / T(n), eps), lanes);
@@ -110,7 +128,7 @@ template <class T>
 void layer_norm_backward(Team& team, T* dx, T* dweight, T* dbias, const T* dy, const T* x, const T* mean, const T* rstd,
                          const T* weight, i64 rows, i64 n, T* partials) {
   const i64 parts = ceil_div(rows, kRowsPerPartial);
-  const bool sums = dweight || dbias;
+  const bool sums = dweight || dbias, far = sends<T>(rows, n);
   parallel_for(
       team, parts, at_least<i64>(1, kTaskElements / at_least<i64>(1, n * kRowsPerPartial)),
       [=](i64 begin, i64 end) __attribute__((flatten)) {
@@ -121,6 +139,8 @@ void layer_norm_backward(Team& team, T* dx, T* dweight, T* dbias, const T* dy, c
           const i64 stop = at_most(rows, first + kRowsPerPartial);
           for (i64 r = first; r < stop; r += kRowsAtOnce) {
             const i64 last = at_most(stop, r + kRowsAtOnce);
+            if (far) send_for_rows(x, r, last, n), send_for_rows(dy, r, last, n);
+            if (far && dx) send_for_rows(dx, r, last, n);
             gradients_of_rows(dx, sums ? dw : nullptr, db, r == first, dy, x, mean, rstd, weight, r, last, n);
           }
         }

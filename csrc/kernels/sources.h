@@ -122,6 +122,10 @@ struct TransposedColumns {
     const T* const from = data + column * ld + k;
     for (i64 j = 0; j < kPanel<T>; j += kSquare<T>)
       each_square<T>(depth, [&](i64 i, i64 count) {
+        // What the next squares of these terms read: memory is far slower than transposing.
+        const T* const next = from + (j + kSquare<T>)*ld + i;
+#pragma GCC unroll 4
+        for (i64 r = 0; r < kSquare<T>; r++) send_for(next + r * ld);
         transpose_square(packed + i * kPanel<T> + j, kPanel<T>, from + j * ld + i, ld,
                          at_least(i64(0), at_most(i64(kSquare<T>), columns - j)), count);
       });
