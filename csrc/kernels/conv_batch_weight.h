@@ -27,7 +27,8 @@ struct BatchGradientCut {
     cut_to(at_least(i64(1), kPositions / g.ow));
     while (rows > 1 && (x + dy > kRoom || (blocks < kChunks / 2 && rows * g.ow >= kPositions / 2)))
       cut_to(ceil_div(rows, i64(2)));
-    chunk = ceil_div(blocks, at_most(blocks, kChunks)), chunks = ceil_div(blocks, chunk);
+    const Chunks cut = chunks_of(blocks, kChunks);
+    chunk = cut.size, chunks = cut.count;
     own = x + dy + round_up(s.in * s.taps, vec<T>::size);
     weights = s.out * s.in * s.taps;
   }

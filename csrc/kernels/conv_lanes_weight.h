@@ -36,18 +36,20 @@ struct LaneGradientCut {
   i64 wide, tap;             // a tap's sums: of an output; of all outputs of a group
   i64 storage, line, dy, own, partial;
 
-  LaneGradientCut(const Conv2d& conv, const Sizes& s) : of_plane(view_of(conv.window)) {
+  LaneGradientCut(const Conv2d& conv, const Sizes& s, i64 threads) : of_plane(view_of(conv.window)) {
     constexpr i64 kChunks = 16, kPartials = i64(1) << 20;
     parts = conv.batch * of_plane.count();
     wide = round_up(s.in, vec<T>::size);
     tap = s.out * wide + vec<T>::size;  // a line more: the taps of a weight fall into different sets of the caches
     partial = s.groups * s.taps * tap;
     const i64 sums = s.groups * s.taps * s.out * wide;  // without the lines: what the order of sums depends on
-    chunks = at_least(i64(1), at_most(at_most(parts, kChunks), kPartials / at_least(i64(1), sums)));
-    chunk = at_least(i64(1), ceil_div(parts, chunks));
-    chunks = at_least(i64(1), ceil_div(parts, chunk));
-    // Pieces give threads something to do where there are few chunks; they don't enter the order.
-    pieces = at_most(ceil_div(s.out, i64(2 * kTileRows)), ceil_div(kChunks / 2, chunks * s.groups));
+    const Chunks cut = chunks_of(parts, at_most(kChunks, kPartials / at_least(i64(1), sums)));
+    chunk = cut.size, chunks = cut.count;
+    // Pieces give threads something to do where chunks don't come out even; they don't enter the order. Each copies its
+    // own x.
+    const i64 items = chunks * s.groups;
+    const bool even = items % threads == 0 && parts % chunk == 0;
+    pieces = even ? 1 : at_most(ceil_div(s.out, i64(2 * kTileRows)), ceil_div(4 * threads, items));
     piece = ceil_div(s.out, pieces), pieces = ceil_div(s.out, piece);
     View b = view_of(conv.window);
     b.rows = of_plane.rows, b.columns = of_plane.columns;
@@ -97,7 +99,7 @@ CHAINRULE_INLINE void part_products(T* sums, const T* dy, const T* x, const Conv
 template <class T>
 void lane_gradient(Team& team, T* dw, const T* dy, const T* x, const Conv2d& conv, const Sizes& s, T* scratch) {
   constexpr i64 size = vec<T>::size;
-  const LaneGradientCut<T> cut(conv, s);
+  const LaneGradientCut<T> cut(conv, s, team.size());
   T* const own = scratch + cut.chunks * cut.partial + team.rank() * cut.own;
   const i64 items = s.groups * cut.pieces, plane = cut.of_plane.count();
   parallel_for(team, cut.chunks * items, 1, [&](i64 begin, i64 end) {

@@ -59,9 +59,8 @@ WeightCut weight_cut(const Conv2d& conv, const Sizes& s) {
   }
   cut.blocks = ceil_div(conv.batch, cut.images) * ceil_div(v.rows, cut.rows) * cut.across;
   const i64 weights = conv.cout * s.in * s.taps;
-  cut.chunks = at_least(i64(1), at_most(at_most(cut.blocks, kChunks), kPartials / at_least(i64(1), weights)));
-  cut.chunk = at_least(i64(1), ceil_div(cut.blocks, cut.chunks));
-  cut.chunks = at_least(i64(1), ceil_div(cut.blocks, cut.chunk));
+  const Chunks chunks = chunks_of(cut.blocks, at_most(kChunks, kPartials / at_least(i64(1), weights)));
+  cut.chunk = chunks.size, cut.chunks = chunks.count;
   View b = v;
   b.rows = cut.rows, b.columns = cut.columns;
   const Band band = band_of(b);
@@ -215,7 +214,7 @@ i64 conv2d_backward_weight_scratch(const Conv2d& conv, i64 threads) {
   if (by_pixels(conv, s)) return products_scratch<T>(conv.groups, pixel_grid<T>(conv, s), threads);
   if (by_channels(conv, s))
     return planar(conv) ? PlaneGradientCut<T>(conv, s).scratch(threads) : PixelGradientCut<T>(conv, s).scratch();
-  const i64 direct = by_lanes<T>(conv, s)               ? LaneGradientCut<T>(conv, s).scratch(threads)
+  const i64 direct = by_lanes<T>(conv, s)               ? LaneGradientCut<T>(conv, s, threads).scratch(threads)
                      : worth_batch_gradient<T>(conv, s) ? BatchGradientCut<T>(conv, s).scratch(threads)
                                                         : sums_scratch<T>(conv, s, threads);
   if (!by_winograd<T>(conv, s)) return direct;

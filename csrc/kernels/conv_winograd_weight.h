@@ -27,9 +27,8 @@ struct GradientCut {
     own = tiles.lanes + kElements * (in_pitch + out_pitch);
     partial = f.groups * pieces * kElements * sum_pitch;
     blocks = tiles.chunks * tiles.down * tiles.across;
-    chunks = at_least(i64(1), at_most(at_most(blocks, kChunks), kPartials / partial));
-    chunk = at_least(i64(1), ceil_div(blocks, chunks));
-    chunks = at_least(i64(1), ceil_div(blocks, chunk));
+    const Chunks cut = chunks_of(blocks, at_most(kChunks, kPartials / partial));
+    chunk = cut.size, chunks = cut.count;
   }
   CHAINRULE_INLINE i64 scratch(i64 threads) const { return chunks * partial + threads * own; }
 

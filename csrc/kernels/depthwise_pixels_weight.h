@@ -20,8 +20,8 @@ struct PixelGradientCut {
     constexpr i64 one = 1, kChunks = 16, kItems = 16, kFewVecs = 4, kManyVecs = 16;
     vecs = ceil_div(conv.cout, i64(vec<T>::size));
     parts = conv.batch * of_image.count();
-    chunk = at_least(one, ceil_div(parts, kChunks));
-    chunks = ceil_div(parts, chunk);
+    const Chunks cut = chunks_of(parts, kChunks);
+    chunk = cut.size, chunks = parts ? cut.count : 0;
     const i64 wanted = at_most(ceil_div(vecs, kFewVecs), ceil_div(kItems, at_least(one, chunks)));
     piece = at_least(one, ceil_div(vecs, at_least(one, at_least(wanted, ceil_div(vecs, kManyVecs)))));
     pieces = ceil_div(vecs, piece);

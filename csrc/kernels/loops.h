@@ -16,6 +16,19 @@ CHAINRULE_INLINE constexpr T at_least(T a, T b) {
   return a > b ? a : b;
 }
 
+// n parts in at most `most` chunks: equal ones, where chunks not twice as large are, since a short last one would leave
+// a thread waiting.
+struct Chunks {
+  i64 size = 1, count = 1;
+};
+CHAINRULE_INLINE Chunks chunks_of(i64 n, i64 most) {
+  const i64 least = at_least(i64(1), ceil_div(n, at_least(i64(1), most)));
+  i64 size = least;
+  while (size < 2 * least && n % size > 0) size++;
+  if (size == 2 * least && n % size > 0) size = least;
+  return {size, at_least(i64(1), ceil_div(n, size))};
+}
+
 // Has a line's worth of memory, which is read or written soon, come to the L2. By its last byte: where it isn't
 // aligned, that line is the new one, the one before is the neighbour's.
 CHAINRULE_INLINE void send_for(const void* line) { __builtin_prefetch(static_cast<const char*>(line) + 63, 0, 2); }
