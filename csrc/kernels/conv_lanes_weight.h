@@ -55,7 +55,8 @@ struct LaneGradientCut {
     b.rows = of_plane.rows, b.columns = of_plane.columns;
     const Band band = band_of(b);
     storage = lanes_room<T>(band, s.in), line = line_room<T>(band);
-    dy = planar(conv) ? b.positions() * round_up(piece, vec<T>::size) : 0;
+    // For all outputs, however many pieces: a recording may replay on fewer threads than its scratch was made for.
+    dy = planar(conv) ? b.positions() * round_up(s.out, vec<T>::size) : 0;
     own = round_up(storage + line + dy, vec<T>::size);
   }
   CHAINRULE_INLINE i64 scratch(i64 threads) const { return chunks * partial + threads * own; }
