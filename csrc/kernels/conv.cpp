@@ -95,7 +95,7 @@ void conv2d_planes(Team& team, const ConvArrays<T>& a, const Conv2d& conv, const
       const bool in_place = band.pitch == view.columns && depth <= kSpanK;
       T* const to = in_place ? planes : sums;
       const i64 positions = band.positions(), ld = in_place ? s.size : positions;
-      band_sums(to, ld, s.out, scratch + group * room.group, a.x + s.x_at(product), s.in, band, storage,
+      band_sums(to, ld, in_place, s.out, scratch + group * room.group, a.x + s.x_at(product), s.in, band, storage,
                 sums + s.out * ld);
       (in_place ? epilogue : before_moving(epilogue))(to, ld, first, s.out, 0, positions);
       if (in_place) continue;

@@ -72,9 +72,9 @@ struct InputBand {
   Phase y;
 };
 
-// The band's sums in phase px; returns their pitch.
+// The band's sums in phase px, to dx (far) or scratch; returns their pitch.
 template <class T>
-i64 phase_sums(T* c, i64 ldc, const InputBand& b, const Phase& x, i64 columns, const T* weights, const T* dy,
+i64 phase_sums(T* c, i64 ldc, bool far, const InputBand& b, const Phase& x, i64 columns, const T* weights, const T* dy,
                T* storage, T* span) {
   View view = view_of_phase(b.g, b.y, x);
   view.rows = b.rows, view.columns = columns;
@@ -85,7 +85,7 @@ i64 phase_sums(T* c, i64 ldc, const InputBand& b, const Phase& x, i64 columns, c
     return columns;
   }
   const Band band = band_of(view);
-  band_sums(c, ldc, b.s.in, weights, dy, b.s.out, band, storage, span);
+  band_sums(c, ldc, far, b.s.in, weights, dy, b.s.out, band, storage, span);
   return band.pitch;
 }
 
@@ -99,15 +99,15 @@ void input_band(T* dx, const T* dy, const InputBand& b, const InputRoom<T>& room
   const auto weights_of = [&](i64 px) { return weights + room.phase(g, b.py, px, b.y); };
   const auto line = [&](i64 c, i64 v) { return dx + c * b.s.image + ((b.row + v) * g.sh + b.py) * g.w; };
   if (g.sw == 1 && g.sh == 1 && room_columns == g.w && b.s.out * b.s.taps <= kSpanK) {
-    phase_sums(line(0, 0), b.s.image, b, column_phase(g, 0), g.w, weights_of(0), dy, storage, sums);
+    phase_sums(line(0, 0), b.s.image, true, b, column_phase(g, 0), g.w, weights_of(0), dy, storage, sums);
     return;
   }
   if (g.sw == 2 && g.w > 1) {
     const Phase even = column_phase(g, 0), odd = column_phase(g, 1);
     const i64 evens = columns_of(even), odds = columns_of(odd);
     T* const second = sums + room.cut.sums;
-    phase_sums(sums, ld, b, even, evens, weights_of(0), dy, storage, sums + b.s.in * ld);
-    if (odds > 0) phase_sums(second, ld, b, odd, odds, weights_of(1), dy, storage, second + b.s.in * ld);
+    phase_sums(sums, ld, false, b, even, evens, weights_of(0), dy, storage, sums + b.s.in * ld);
+    if (odds > 0) phase_sums(second, ld, false, b, odd, odds, weights_of(1), dy, storage, second + b.s.in * ld);
     for (i64 c = 0; c < b.s.in; c++)
       for (i64 v = 0; v < b.rows; v++)
         interleave_row(line(c, v) + 2 * b.column, sums + c * ld + v * evens, second + c * ld + v * odds, evens + odds);
@@ -117,7 +117,7 @@ void input_band(T* dx, const T* dy, const InputBand& b, const InputRoom<T>& room
     const Phase x = column_phase(g, px);
     const i64 columns = columns_of(x);
     if (columns == 0) continue;
-    const i64 pitch = phase_sums(sums, ld, b, x, columns, weights_of(px), dy, storage, sums + b.s.in * ld);
+    const i64 pitch = phase_sums(sums, ld, false, b, x, columns, weights_of(px), dy, storage, sums + b.s.in * ld);
     for (i64 c = 0; c < b.s.in; c++)
       for (i64 v = 0; v < b.rows; v++) {
         const T* const from = sums + c * ld + v * pitch;

@@ -204,10 +204,10 @@ CHAINRULE_INLINE i64 block_room(const Band& b, i64 channels) {
 
 // c[r][p] = the sums of `rows` channels at the band's positions (p = row * pitch + column; what lies between rows is
 // junk), `ldc` apart. a: the packed weights; image: the first of `channels` planes. storage: block_room()
-// elements; span: rows * ldc more where k is longer than kSpanK.
+// elements; span: rows * ldc more where k is longer than kSpanK. far: c is no scratch, so it is sent for.
 template <class T>
-CHAINRULE_INLINE void band_sums(T* c, i64 ldc, i64 rows, const T* a, const T* image, i64 channels, const Band& b,
-                                T* storage, T* span) {
+CHAINRULE_INLINE void band_sums(T* c, i64 ldc, bool far, i64 rows, const T* a, const T* image, i64 channels,
+                                const Band& b, T* storage, T* span) {
   const i64 depth = channels * b.view.taps(), positions = b.positions(), tiles = conv_tiles(rows);
   constexpr i64 kMost = kConvVecs * vec<T>::size;
   for (i64 k = 0; k < depth; k += kBlockK) {
@@ -223,7 +223,7 @@ CHAINRULE_INLINE void band_sums(T* c, i64 ldc, i64 rows, const T* a, const T* im
           left > kMost && left < 2 * kMost ? round_up(ceil_div(left, i64(2)), vec<T>::size) : at_most(kMost, left);
       for (i64 t = 0; t < tiles; t++) {
         const i64 row = conv_tile_row(t, rows), high = conv_tile_row(t + 1, rows) - row;
-        if (k == 0) send_for_tile<T, kConvVecs>(to + row * ldc + p, ldc, high);
+        if (far && k == 0) send_for_tile<T, kConvVecs>(to + row * ldc + p, ldc, high);
         conv_tile(to + row * ldc + p, ldc, high, n, add, a + (t * depth + k) * kConvRows, storage + p, offset, terms);
       }
       p += n;

@@ -16,17 +16,16 @@ CHAINRULE_INLINE constexpr T at_least(T a, T b) {
   return a > b ? a : b;
 }
 
-// n parts in at most `most` chunks: equal ones, where chunks not twice as large are, since a short last one would leave
-// a thread waiting.
+// n parts in at most `most` chunks: equal ones, where there are such that aren't more than twice as large, since a
+// short last one would leave a thread waiting.
 struct Chunks {
-  i64 size = 1, count = 1;
+  i64 size, count;
 };
 CHAINRULE_INLINE Chunks chunks_of(i64 n, i64 most) {
   const i64 least = at_least(i64(1), ceil_div(n, at_least(i64(1), most)));
-  i64 size = least;
-  while (size < 2 * least && n % size > 0) size++;
-  if (size == 2 * least && n % size > 0) size = least;
-  return {size, at_least(i64(1), ceil_div(n, size))};
+  for (i64 size = least; size <= 2 * least; size++)
+    if (n % size == 0) return {size, at_least(i64(1), n / size)};
+  return {least, ceil_div(n, least)};
 }
 
 // Has a line's worth of memory, which is read or written soon, come to the L2. By its last byte: where it isn't
