@@ -112,7 +112,7 @@ struct Head {
 
 template <class T>
 void load_queries(const Backward<T>& s, const Attention& a, const Head<T>& h, i64 query) {
-  const i64 rows = at_most(kTile, a.queries - query);
+  const i64 rows = queries_at(a, query);
   const T *const q = h.q + query * a.q.row, *const dout = h.dout + query * a.dout.row;
   const T* const out = h.out + query * a.out.row;
   load_transposed(s.qt, q, a.q.row, rows, a.depth);
@@ -172,15 +172,16 @@ void add_to_dk_dv(const Backward<T>& s, const Attention& a, const Head<T>& h, co
 // What the block of queries at `at` reads and writes first, of the keys those at the same place.
 template <class T>
 Coming<T> coming(const Attention& a, const Head<T>& h, i64 at) {
+  const i64 queries = queries_at(a, at), keys = keys_at(a, at);
   Coming<T> c;
-  c.add(h.dv, a.dv.row, a.width, at, a.keys);
-  c.add(h.dk, a.dk.row, a.depth, at, a.keys);
-  c.add(h.dq, a.dq.row, a.depth, at, a.queries);
-  c.add(h.v, a.v.row, a.width, at, a.keys);
-  c.add(h.k, a.k.row, a.depth, at, a.keys);
-  c.add(h.out, a.out.row, a.width, at, a.queries);
-  c.add(h.dout, a.dout.row, a.width, at, a.queries);
-  c.add(h.q, a.q.row, a.depth, at, a.queries);
+  c.add(h.dv, a.dv.row, a.width, at, keys);
+  c.add(h.dk, a.dk.row, a.depth, at, keys);
+  c.add(h.dq, a.dq.row, a.depth, at, queries);
+  c.add(h.v, a.v.row, a.width, at, keys);
+  c.add(h.k, a.k.row, a.depth, at, keys);
+  c.add(h.out, a.out.row, a.width, at, queries);
+  c.add(h.dout, a.dout.row, a.width, at, queries);
+  c.add(h.q, a.q.row, a.depth, at, queries);
   return c;
 }
 
@@ -190,22 +191,22 @@ void query_pass(const Backward<T>& s, const Attention& a, const Head<T>& h, i64 
                 Coming<T> next) {
   load_queries(s, a, h, query);
   fill(s.dqt, a.depth * kTile, T(0));
-  for (i64 key = 0; key < keys_end(a, query); key += kTile) {
+  for (i64 key = 0; key < keys_end(a, query); key = tile_end(a, key)) {
     const Block b = block_at(a, query, key);
     load_block(s, a, h, b, key, scale, next);
     add_to_dq(s, a, h, b, key, next);
     if (all) add_to_dk_dv(s, a, h, b, key, next);
   }
-  store_transposed(h.dq + query * a.dq.row, a.dq.row, s.dqt, at_most(kTile, a.queries - query), a.depth);
+  store_transposed(h.dq + query * a.dq.row, a.dq.row, s.dqt, queries_at(a, query), a.depth);
 }
 
 // One block of keys with all its queries: dk and dv.
 template <class T>
 void key_pass(const Backward<T>& s, const Attention& a, const Head<T>& h, i64 key, T scale) {
-  const i64 rows = at_most(kTile, a.keys - key);
+  const i64 rows = keys_at(a, key);
   clear_rows(h.dk + key * a.dk.row, a.dk.row, rows, a.depth);
   clear_rows(h.dv + key * a.dv.row, a.dv.row, rows, a.width);
-  for (i64 query = a.causal ? key : 0; query < a.queries; query += kTile) {
+  for (i64 query = a.causal ? key : 0; query < a.queries; query = tile_end(a, query)) {
     const Block b = block_at(a, query, key);
     Coming<T> none;
     load_queries(s, a, h, query);
@@ -234,25 +235,25 @@ template <class T>
 void attention(Team& team, T* out, T* lse, const T* q, const T* k, const T* v, const Attention& a, T scale,
                T* scratch) {
   const Forward<T> f(scratch + team.rank() * Forward<T>::size(a), a);
-  const i64 blocks = ceil_div(a.queries, kTile), total = a.batch * a.heads * blocks;
+  const i64 blocks = tiles_of(a, a.queries), total = a.batch * a.heads * blocks;
   const bool far = lies_far<T>(a);
   parallel_for(team, total, blocks_in_chunk(a, a.keys), [&](i64 first, i64 last) {
     for (i64 n = first; n < last; n++) {
-      const i64 head = n / blocks, query = n % blocks * kTile, rows = at_most(kTile, a.queries - query);
+      const i64 head = n / blocks, query = tile_begin(a, n % blocks), rows = queries_at(a, query);
       const T *const keys = head_of(k, a.k, a, head), *const values = head_of(v, a.v, a, head);
       Coming<T> next;
       if (far && n + 1 < total) {
-        const i64 other = (n + 1) / blocks, at = (n + 1) % blocks * kTile;
-        next.add(head_of(out, a.out, a, other), a.out.row, a.width, at, a.queries);
-        next.add(head_of(v, a.v, a, other), a.v.row, a.width, at, a.keys);
-        next.add(head_of(k, a.k, a, other), a.k.row, a.depth, at, a.keys);
-        next.add(head_of(q, a.q, a, other), a.q.row, a.depth, at, a.queries);
+        const i64 other = (n + 1) / blocks, at = tile_begin(a, (n + 1) % blocks);
+        next.add(head_of(out, a.out, a, other), a.out.row, a.width, at, queries_at(a, at));
+        next.add(head_of(v, a.v, a, other), a.v.row, a.width, at, keys_at(a, at));
+        next.add(head_of(k, a.k, a, other), a.k.row, a.depth, at, keys_at(a, at));
+        next.add(head_of(q, a.q, a, other), a.q.row, a.depth, at, queries_at(a, at));
       }
       load_transposed(f.qt, head_of(q, a.q, a, head) + query * a.q.row, a.q.row, rows, a.depth);
       fill(f.ot, a.width * kTile, T(0));
       fill(f.m, kTile, T(-Float<T>::inf));
       fill(f.l, kTile, T(0));
-      for (i64 key = 0; key < keys_end(a, query); key += kTile) {
+      for (i64 key = 0; key < keys_end(a, query); key = tile_end(a, key)) {
         const Block b = block_at(a, query, key);
         dot_products(f.x, b, keys + key * a.k.row, a.k.row, f.qt, a.depth, f.tile, next);
         each_query_group(b, [&](i64 begin, i64 end, i64 seen) {
@@ -281,7 +282,7 @@ template <class T>
 void attention_backward(Team& team, T* dq, T* dk, T* dv, const T* dout, const T* q, const T* k, const T* v,
                         const T* out, const T* lse, const Attention& a, T scale, T* scratch) {
   const Backward<T> s(scratch + team.rank() * Backward<T>::size(a), a);
-  const i64 heads = a.batch * a.heads, query_blocks = ceil_div(a.queries, kTile), key_blocks = ceil_div(a.keys, kTile);
+  const i64 heads = a.batch * a.heads, query_blocks = tiles_of(a, a.queries), key_blocks = tiles_of(a, a.keys);
   const auto head = [&](i64 n) {
     return Head<T>{head_of(dq, a.dq, a, n),     head_of(dk, a.dk, a, n),   head_of(dv, a.dv, a, n),
                    head_of(dout, a.dout, a, n), head_of(q, a.q, a, n),     head_of(k, a.k, a, n),
@@ -295,10 +296,11 @@ void attention_backward(Team& team, T* dq, T* dk, T* dv, const T* dout, const T*
         const Head<T> h = head(n);
         clear_rows(h.dk, a.dk.row, a.keys, a.depth);
         clear_rows(h.dv, a.dv.row, a.keys, a.width);
-        for (i64 query = 0; query < a.queries; query += kTile) {
+        for (i64 query = 0, end; query < a.queries; query = end) {
+          end = tile_end(a, query);
           Coming<T> next;
-          if (far && query + kTile < a.queries)
-            next = coming(a, h, query + kTile);
+          if (far && end < a.queries)
+            next = coming(a, h, end);
           else if (far && n + 1 < heads)
             next = coming(a, head(n + 1), 0);
           query_pass(s, a, h, query, scale, true, next);
@@ -309,10 +311,10 @@ void attention_backward(Team& team, T* dq, T* dk, T* dv, const T* dout, const T*
   }
   parallel_for(team, heads * query_blocks, blocks_in_chunk(a, a.keys), [&](i64 first, i64 last) {
     for (i64 n = first; n < last; n++)
-      query_pass(s, a, head(n / query_blocks), n % query_blocks * kTile, scale, false, Coming<T>{});
+      query_pass(s, a, head(n / query_blocks), tile_begin(a, n % query_blocks), scale, false, Coming<T>{});
   });
   parallel_for(team, heads * key_blocks, blocks_in_chunk(a, a.queries), [&](i64 first, i64 last) {
-    for (i64 n = first; n < last; n++) key_pass(s, a, head(n / key_blocks), n % key_blocks * kTile, scale);
+    for (i64 n = first; n < last; n++) key_pass(s, a, head(n / key_blocks), tile_begin(a, n % key_blocks), scale);
   });
 }
 

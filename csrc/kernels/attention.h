@@ -12,13 +12,30 @@ constexpr i64 kTile = 64;
 // On the diagonal of a causal block whole groups of keys that no query of a group sees are left out.
 constexpr i64 kGroup = 32;
 
+// Queries and keys are cut into tiles at the same places. Where causal, the one that isn't full is the first, which
+// sees and is seen the least: 65 positions take 1.05 times the products of 64, with a short last tile 1.35 times.
+CHAINRULE_INLINE i64 first_tile(const Attention& a) {
+  const i64 rest = a.causal ? a.queries % kTile : 0;
+  return rest > 0 ? rest : kTile;
+}
+CHAINRULE_INLINE i64 tiles_of(const Attention& a, i64 rows) {
+  return rows > 0 ? 1 + ceil_div(at_least(i64(0), rows - first_tile(a)), kTile) : 0;
+}
+CHAINRULE_INLINE i64 tile_begin(const Attention& a, i64 n) { return n > 0 ? first_tile(a) + (n - 1) * kTile : 0; }
+CHAINRULE_INLINE i64 tile_end(const Attention& a, i64 begin) { return begin > 0 ? begin + kTile : first_tile(a); }
+// How many of the queries, or keys, are in the tile; none or less where it begins past them.
+CHAINRULE_INLINE i64 queries_at(const Attention& a, i64 begin) {
+  return at_most(tile_end(a, begin), a.queries) - begin;
+}
+CHAINRULE_INLINE i64 keys_at(const Attention& a, i64 begin) { return at_most(tile_end(a, begin), a.keys) - begin; }
+
 // Rows of a block: queries and keys in it, and whether it lies on a causal diagonal (its first query is its first key).
 struct Block {
   i64 queries, keys;
   bool diagonal;
 };
 CHAINRULE_INLINE Block block_at(const Attention& a, i64 query, i64 key) {
-  return {at_most(kTile, a.queries - query), at_most(kTile, a.keys - key), a.causal && query == key};
+  return {queries_at(a, query), keys_at(a, key), a.causal && query == key};
 }
 // Tiles of keys at or past this one are seen by no query of the tile that begins at `query`.
 CHAINRULE_INLINE i64 keys_end(const Attention& a, i64 query) { return a.causal ? at_most(a.keys, query + 1) : a.keys; }
@@ -50,10 +67,8 @@ struct Coming {
   };
   Rows list[kMost];
   int arrays = 0;
-  // A block's rows from `first` on, of an array of `rows`.
   void add(const T* array, i64 ld, i64 columns, i64 first, i64 rows) {
-    const i64 left = at_most(kTile, rows - first);
-    if (left > 0 && columns > 0) list[arrays++] = {array + first * ld, ld, columns, left};
+    if (rows > 0 && columns > 0) list[arrays++] = {array + first * ld, ld, columns, rows};
   }
   // As many lines as the products of a tile hide.
   void send() {
