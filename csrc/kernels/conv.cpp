@@ -19,7 +19,9 @@ namespace {
 template <class T>
 void conv2d_depthwise(Team& team, const ConvArrays<T>& a, const Conv2d& conv, const Sizes& s, T* scratch) {
   const View view = view_of(conv.window);
-  if (!planar(conv)) return depthwise_pixels(team, a, s, {conv.window, false}, scratch);
+  const Phases phases{conv.window, false};
+  if (!planar(conv)) return depthwise_pixels(team, a, s, phases, scratch);
+  if (worth_channel_lanes<T>(s, phases)) return depthwise_lanes(team, a, s, phases, scratch);
   const RowEpilogue<T> epilogue{a.epilogue};
   const PlaneParts parts(view);
   T* const storage = scratch + team.rank() * part_room<T>(view);
@@ -169,8 +171,12 @@ i64 conv2d_scratch(const Conv2d& conv, i64 threads) {
   const View view = view_of(conv.window);
   if (worth_transforming<T>(view, s.products, s.in, s.out))
     return filter_scratch<T>(forward_filter(conv, s), threads, direct_scratch<T>(conv, s, threads));
-  if (depthwise(s.out, s.in, view))
-    return planar(conv) ? threads * part_room<T>(view) : pixels_room<T>(s, {conv.window, false});
+  if (depthwise(s.out, s.in, view)) {
+    const Phases phases{conv.window, false};
+    if (!planar(conv)) return pixels_room<T>(s, phases);
+    if (worth_channel_lanes<T>(s, phases)) return depthwise_lanes_scratch<T>(s, phases, threads);
+    return threads * part_room<T>(view);
+  }
   if (pointwise(conv) || s.in == 0)
     return planar(conv) ? products_scratch<T>(s.products, forward_grid<T>(s), threads)
                         : products_scratch<T>(conv.groups, pixel_grid<T>(conv, s), threads);

@@ -8,6 +8,8 @@ namespace chainrule::CHAINRULE_ISA {
 
 namespace {
 
+CHAINRULE_INLINE Phases input_phases(const Conv2d& conv) { return {conv.window, true}; }
+
 // Scratch: the packed weights, by group and phase; then for each thread planes and sums (of two phases that are
 // interleaved where sw is 2).
 template <class T>
@@ -33,7 +35,7 @@ struct InputRoom {
 template <class T>
 void pack_weights(Team& team, T* to, const Weights<T>& w, const Conv2d& conv, const Sizes& s,
                   const InputRoom<T>& room) {
-  const Phases phases{conv.window, true};
+  const Phases phases = input_phases(conv);
   const i64 tiles = conv_tiles(s.in);
   parallel_for(team, conv.groups * tiles, ceil_div(kFlatGrain, s.out * s.taps * kConvRows), [&](i64 begin, i64 end) {
     for (i64 i = begin; i < end; i++) {
@@ -128,13 +130,17 @@ void input_band(T* dx, const T* dy, const InputBand& b, const InputRoom<T>& room
 }
 
 // One output channel and one or two inputs per group: straight from dy's plane, without strides, or from its pixels.
+template <class T>
 CHAINRULE_INLINE bool depthwise_input(const Conv2d& conv, const Sizes& s) {
-  return (stride_of_one(conv.window) || !planar(conv)) && depthwise(s.in, s.out, unstrided_view(conv.window));
+  if (!depthwise(s.in, s.out, unstrided_view(conv.window))) return false;
+  return stride_of_one(conv.window) || !planar(conv) || worth_channel_lanes<T>(s.turned(), input_phases(conv));
 }
 
 template <class T>
 void input_depthwise(Team& team, const ConvArrays<T>& a, const Conv2d& conv, const Sizes& s, T* scratch) {
-  if (!planar(conv)) return depthwise_pixels(team, a, s.turned(), {conv.window, true}, scratch);
+  if (!planar(conv)) return depthwise_pixels(team, a, s.turned(), input_phases(conv), scratch);
+  if (worth_channel_lanes<T>(s.turned(), input_phases(conv)))
+    return depthwise_lanes(team, a, s.turned(), input_phases(conv), scratch);
   const View view = unstrided_view(conv.window);
   const PlaneParts parts(view);
   T* const storage = scratch + team.rank() * part_room<T>(view);
@@ -201,9 +207,7 @@ void input_planes(Team& team, const ConvArrays<T>& a, const Conv2d& conv, const 
   });
 }
 
-CHAINRULE_INLINE LaneFilter input_lanes(const Conv2d& conv, const Sizes& s) {
-  return {s.turned(), {conv.window, true}};
-}
+CHAINRULE_INLINE LaneFilter input_lanes(const Conv2d& conv, const Sizes& s) { return {s.turned(), input_phases(conv)}; }
 
 // With strides a phase's columns lie apart in dx: no vec of planes.
 template <class T>
@@ -241,9 +245,12 @@ CHAINRULE_INLINE bool by_winograd(const Conv2d& conv, const Sizes& s) {
 template <class T>
 i64 conv2d_backward_input_scratch(const Conv2d& conv, i64 threads) {
   const Sizes s = sizes_of(conv);
-  if (depthwise_input(conv, s))
-    return planar(conv) ? threads * part_room<T>(unstrided_view(conv.window))
-                        : pixels_room<T>(s.turned(), {conv.window, true});
+  if (depthwise_input<T>(conv, s)) {
+    const Phases phases = input_phases(conv);
+    if (!planar(conv)) return pixels_room<T>(s.turned(), phases);
+    if (worth_channel_lanes<T>(s.turned(), phases)) return depthwise_lanes_scratch<T>(s.turned(), phases, threads);
+    return threads * part_room<T>(unstrided_view(conv.window));
+  }
   if (pointwise(conv))
     return planar(conv) ? products_scratch<T>(s.products, input_grid<T>(s), threads)
                         : products_scratch<T>(conv.groups, input_pixel_grid<T>(conv, s), threads);
@@ -261,7 +268,7 @@ void conv2d_backward_input(Team& team, T* dx, const T* dy, const T* w, const Con
     if (by_winograd<T>(conv, s))
       return convolve_by_transforms(team, a, input_filter(conv, s), scratch,
                                     [&](T* room, Wanted<T> wanted) { input_direct(team, a, conv, s, room, wanted); });
-  if (depthwise_input(conv, s)) return input_depthwise(team, a, conv, s, scratch);
+  if (depthwise_input<T>(conv, s)) return input_depthwise(team, a, conv, s, scratch);
   if (pointwise(conv)) return input_pointwise(team, dx, dy, w, conv, s, scratch);
   if (worth_batch<T>(input_lanes(conv, s)) && all_finite(w, conv.cout * s.in * s.taps))
     return filter_batch(team, a, input_lanes(conv, s), scratch);

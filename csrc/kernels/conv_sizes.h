@@ -2,7 +2,7 @@
 #pragma once
 #include "conv_batch.h"
 #include "depthwise.h"
-#include "depthwise_pixels.h"
+#include "depthwise_lanes.h"
 #include "kernels.h"
 
 namespace chainrule::CHAINRULE_ISA {

@@ -1,9 +1,9 @@
 // conv2d_backward_weight: dw[o, c, ky, kx] = sum over n, v, u of dy[n, o, v, u] x[n, c, iy, ix], as in conv.cpp.
 //
 // Chosen by the shape: products of pixels as they lie (one tap, channels_last), channels by themselves
-// (depthwise_weight.h; depthwise_pixels_weight.h for channels_last), Winograd's transforms (conv_winograd_weight.h),
-// products in lanes of channels (conv_lanes_weight.h) or of images (conv_batch_weight.h), and, for what is left, dot
-// products of planes:
+// (depthwise_weight.h; depthwise_pixels_weight.h for channels_last, depthwise_lanes_weight.h for small planes),
+// Winograd's transforms (conv_winograd_weight.h), products in lanes of channels (conv_lanes_weight.h) or of images
+// (conv_batch_weight.h), and, for what is left, dot products of planes:
 //
 // The positions (n, v, u) are cut into blocks: some images, or a band of one image's rows. A block's sums are dot
 // products in lanes (conv_dots.h) of dy as it lies with the planes of conv_planes.h; blocks are added in ascending
@@ -13,7 +13,7 @@
 #include "conv_dots.h"
 #include "conv_lanes_weight.h"
 #include "conv_winograd_weight.h"
-#include "depthwise_pixels_weight.h"
+#include "depthwise_lanes_weight.h"
 #include "depthwise_weight.h"
 #include "gemm.h"
 #include "kernels.h"
@@ -216,8 +216,11 @@ i64 conv2d_backward_weight_scratch(const Conv2d& conv, i64 threads) {
   const Sizes s = sizes_of(conv);
   if (s.in == 0) return 0;
   if (by_pixels(conv, s)) return products_scratch<T>(conv.groups, pixel_grid<T>(conv, s), threads);
-  if (by_channels(conv, s))
-    return planar(conv) ? PlaneGradientCut<T>(conv, s).scratch(threads) : PixelGradientCut<T>(conv, s).scratch();
+  if (by_channels(conv, s)) {
+    if (!planar(conv)) return PixelGradientCut<T>(conv, s).scratch();
+    return worth_lane_weights<T>(conv, s) ? lane_weights_scratch<T>(conv, s, threads)
+                                          : PlaneGradientCut<T>(conv, s).scratch(threads);
+  }
   const i64 direct = by_lanes<T>(conv, s)               ? LaneGradientCut<T>(conv, s, threads).scratch(threads)
                      : worth_batch_gradient<T>(conv, s) ? BatchGradientCut<T>(conv, s).scratch(threads)
                                                         : sums_scratch<T>(conv, s, threads);
@@ -229,9 +232,11 @@ template <class T>
 void conv2d_backward_weight(Team& team, T* dw, const T* dy, const T* x, const Conv2d& conv, T* scratch) {
   const Sizes s = sizes_of(conv);
   if (by_pixels(conv, s)) return pixel_gradient(team, dw, dy, x, conv, s, scratch);
-  if (by_channels(conv, s))
-    return planar(conv) ? plane_weights(team, dw, dy, x, conv, s, scratch)
-                        : pixel_weights(team, dw, dy, x, conv, s, scratch);
+  if (by_channels(conv, s)) {
+    if (!planar(conv)) return pixel_weights(team, dw, dy, x, conv, s, scratch);
+    if (worth_lane_weights<T>(conv, s)) return lane_weights(team, dw, dy, x, conv, s, scratch);
+    return plane_weights(team, dw, dy, x, conv, s, scratch);
+  }
   if constexpr (kTransforms<T>)
     if (by_winograd<T>(conv, s) && filter_gradient(team, dw, dy, x, weight_filter(conv, s), scratch)) return;
   if (by_lanes<T>(conv, s)) return lane_gradient(team, dw, dy, x, conv, s, scratch);

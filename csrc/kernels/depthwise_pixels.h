@@ -149,28 +149,46 @@ CHAINRULE_INLINE void pack_windows(Team& team, T* to, const Weights<T>& w, const
                });
 }
 
-// weights: packed by pack_windows. The channels of a few positions follow each other, as they lie.
+// How the rows of positions of one phase are computed, of an image whose pixels lie x_pixel apart.
 template <class T>
-CHAINRULE_INLINE void positions_of_phase(Team& team, const ConvArrays<T>& a, const ImageGroups& s, i64 width,
-                                         const PixelPhase& at, const T* weights) {
+struct PixelRows {
+  View view;
+  i64 x_pixel, pitch, line;  // elements from a pixel of x, a position of y, a row of positions to the next
+  i64 channels, outputs;     // of y; of them for each of x
+  bool far;                  // what comes next is sent for; else the prefetcher is enough
+
+  PixelRows(const PixelPhase& at, i64 x_pixel, i64 y_pixel, i64 width, i64 channels, i64 outputs, bool far)
+      : view(at.view),
+        x_pixel(x_pixel),
+        pitch(y_pixel * at.step_x),
+        line(at.step_y * width * y_pixel),
+        channels(channels),
+        outputs(outputs),
+        far(far) {}
+
+  // Rows [first, first + count), at most kPixelRows. to: the first one's first position; image: the first pixel;
+  // weights: packed by pack_windows. The channels of a few positions follow each other, as they lie.
+  void operator()(T* to, const T* image, const T* weights, i64 first, i64 count) const;
+};
+
+template <class T>
+CHAINRULE_OUT_OF_LINE void PixelRows<T>::operator()(T* to, const T* image, const T* weights, i64 first,
+                                                    i64 count) const {
   constexpr i64 size = vec<T>::size, kCount = 4;
-  const View v = at.view;
-  const i64 batch = s.products / s.groups, channels = s.groups * s.out;
-  const ColumnEpilogue<T> epilogue{a.epilogue};
-  const i64 bands = ceil_div(v.rows, kPixelRows);
-  const i64 pitch = s.y.pixel * at.step_x, line = at.step_y * width * s.y.pixel;
-  const Span inner = whole_columns(v);
-  const bool far = batch * s.x.image * i64(sizeof(T)) > (i64(1) << 22);  // else the prefetcher is enough
+  const View v = view;
+  const i64 pitch = this->pitch, line = this->line, x_pixel = this->x_pixel;
   const i64 step = v.step_x, delta = v.delta_x;
+  const Span inner = whole_columns(v);
   const bool even = v.kh == v.kw && v.step_y == step && v.delta_y == delta && (delta == 1 || delta == -1);
   const bool three = kThreeHasItsOwn && even && v.kh == 3 && step == 1;
-  const bool more = kMoreHaveTheirOwn<T> && even && s.out == 1 && (step == 1 || (step == 2 && delta == 1)) &&
+  const bool more = kMoreHaveTheirOwn<T> && even && outputs == 1 && (step == 1 || (step == 2 && delta == 1)) &&
                     (v.kh == 3 || (kHoldsWindows<T> && (v.kh == 5 || v.kh == 7)));
+  alignas(64) const T zeros[size] = {};
   // f(channel of y, of x, weights, lanes, tag of the outputs that share an input) for all vecs of channels.
   const auto each_vec_of_channels = [&](auto&& f) {
     for (i64 c = 0; c < channels; c += size) {
       const T* const window = weights + c * v.taps();
-      if (s.out == 2)
+      if (outputs == 2)
         f(c, c / 2, window, at_most(size, channels - c), Count<2>());
       else if (c + size <= channels)
         f(c, c, window, Whole(), Count<1>());
@@ -178,100 +196,118 @@ CHAINRULE_INLINE void positions_of_phase(Team& team, const ConvArrays<T>& a, con
         f(c, c, window, channels - c, Count<1>());
     }
   };
+  const auto row_positions = [&](i64 row, i64 u, i64 end_u, bool edge) {
+    SeenRows<T> rows;
+    see_rows(&rows, image, x_pixel, v, (first + row) * v.step_y + v.off_y, v.kh, v.delta_y, zeros);
+    for (; u < end_u;) {
+      const i64 x = u * v.step_x + v.off_x;
+      const bool four = !edge && u + kCount <= end_u;
+      each_vec_of_channels([&](i64 c, i64 from, const T* w, auto lanes, auto of_input) {
+        constexpr int kOutputs = decltype(of_input)::value;
+        T* const y = to + row * line + u * pitch + c;
+        if (edge)
+          edge_position<kOutputs>(y, rows, w, v, x, from, lanes);
+        else if (four && v.kw == 3)
+          inner_positions<kOutputs, kCount, 3>(y, pitch, rows, w, v, x, from, lanes);
+        else if (four && v.kw == 5)
+          inner_positions<kOutputs, kCount, 5>(y, pitch, rows, w, v, x, from, lanes);
+        else if (four)
+          inner_positions<kOutputs, kCount, 0>(y, pitch, rows, w, v, x, from, lanes);
+        else
+          inner_positions<kOutputs, 1, 0>(y, pitch, rows, w, v, x, from, lanes);
+      });
+      u += four ? kCount : 1;
+    }
+  };
+  for (i64 row = 0; row < count; row++) {
+    row_positions(row, 0, inner.begin, true);
+    row_positions(row, inner.end, v.columns, true);
+  }
+  if (!((three || more) && count == kPixelRows && inner.end - inner.begin >= kCount)) {
+    for (i64 row = 0; row < count; row++) row_positions(row, inner.begin, inner.end, false);
+    return;
+  }
+  SeenRows<T> rows;
+  const i64 seen = (kPixelRows - 1) * step + v.kh;
+  const i64 y = (delta > 0 ? first : first + kPixelRows - 1) * step + v.off_y;
+  see_rows(&rows, image, x_pixel, v, y, seen, delta, zeros);
+  // The rows that the next positions see, and these don't, as they lie; or the next image's.
+  const T* next = image + (at_most(y, y + delta * (seen - 1)) + seen) * v.w * x_pixel;
+  for (i64 u = inner.begin; u < inner.end; u += kCount) {
+    u = at_most(u, inner.end - kCount);  // the last block may do some positions again
+    each_vec_of_channels([&](i64 c, i64 from, const T* w, auto lanes, auto of_input) {
+      if (far)
+        for (i64 i = 0; i < kPixelRows * kCount * step * step; i++, next += size) send_for(next);
+      constexpr int kOutputs = decltype(of_input)::value;
+      const auto block = [&](auto taps, auto apart) {
+        square_block<kOutputs, decltype(taps)::value, decltype(apart)::value, kPixelRows, kCount>(
+            to + u * pitch + c, line, pitch, rows, w, delta, u * step + v.off_x, from, lanes);
+      };
+      if constexpr (kThreeHasItsOwn)
+        if (three) return block(Count<3>(), Count<1>());
+      if constexpr (kMoreHaveTheirOwn<T> && kOutputs == 1) {
+        if constexpr (kWhole<decltype(lanes)>) {
+          const auto window = [&](auto taps) { step == 1 ? block(taps, Count<1>()) : block(taps, Count<2>()); };
+          if constexpr (kHoldsWindows<T>)
+            if (v.kw > 3) return v.kw == 5 ? window(Count<5>()) : window(Count<7>());
+          block(Count<3>(), Count<2>());
+        } else {
+          // Part of a vec: rare, and too seldom worth code of its own. With masks everywhere whole vecs took 1.9
+          // times as long.
+          for (i64 row = 0; row < kPixelRows; row++) {
+            SeenRows<T> one;
+            see_rows(&one, image, x_pixel, v, (first + row) * step + v.off_y, v.kh, delta, zeros);
+            inner_positions<kOutputs, kCount, 0>(to + row * line + u * pitch + c, pitch, one, w, v, u * step + v.off_x,
+                                                 from, lanes);
+          }
+        }
+      }
+    });
+  }
+}
+
+template <class T>
+CHAINRULE_INLINE void positions_of_phase(Team& team, const ConvArrays<T>& a, const ImageGroups& s, i64 width,
+                                         const PixelPhase& at, const T* weights) {
+  const View& v = at.view;
+  const i64 batch = s.products / s.groups, channels = s.groups * s.out, bands = ceil_div(v.rows, kPixelRows);
+  const bool far = batch * s.x.image * i64(sizeof(T)) > (i64(1) << 22);
+  const PixelRows<T> rows(at, s.x.pixel, s.y.pixel, width, channels, s.out, far);
+  const ColumnEpilogue<T> epilogue{a.epilogue};
   const i64 grain = ceil_div(kFlatGrain * 4, at_least(i64(1), kPixelRows * v.columns * channels * v.taps()));
   parallel_for(team, batch * bands, grain, [&](i64 begin, i64 end) {
-    alignas(64) const T zeros[size] = {};
     for (i64 i = begin; i < end; i++) {
       const i64 n = i / bands, first = i % bands * kPixelRows, count = at_most(kPixelRows, v.rows - first);
-      const T* const image = a.x + n * s.x.image;
       T* const to = a.y + n * s.y.image + ((at.row + first * at.step_y) * width + at.column) * s.y.pixel;
-      const auto row_positions = [&](i64 row, i64 u, i64 end_u, bool edge) {
-        SeenRows<T> rows;
-        see_rows(&rows, image, s.x.pixel, v, (first + row) * v.step_y + v.off_y, v.kh, v.delta_y, zeros);
-        for (; u < end_u;) {
-          const i64 x = u * v.step_x + v.off_x;
-          const bool four = !edge && u + kCount <= end_u;
-          each_vec_of_channels([&](i64 c, i64 from, const T* w, auto lanes, auto outputs) {
-            constexpr int kOutputs = decltype(outputs)::value;
-            T* const y = to + row * line + u * pitch + c;
-            if (edge)
-              edge_position<kOutputs>(y, rows, w, v, x, from, lanes);
-            else if (four && v.kw == 3)
-              inner_positions<kOutputs, kCount, 3>(y, pitch, rows, w, v, x, from, lanes);
-            else if (four && v.kw == 5)
-              inner_positions<kOutputs, kCount, 5>(y, pitch, rows, w, v, x, from, lanes);
-            else if (four)
-              inner_positions<kOutputs, kCount, 0>(y, pitch, rows, w, v, x, from, lanes);
-            else
-              inner_positions<kOutputs, 1, 0>(y, pitch, rows, w, v, x, from, lanes);
-          });
-          u += four ? kCount : 1;
-        }
-      };
-      for (i64 row = 0; row < count; row++) {
-        row_positions(row, 0, inner.begin, true);
-        row_positions(row, inner.end, v.columns, true);
-      }
-      if ((three || more) && count == kPixelRows && inner.end - inner.begin >= kCount) {
-        SeenRows<T> rows;
-        const i64 seen = (kPixelRows - 1) * step + v.kh;
-        const i64 y = (delta > 0 ? first : first + kPixelRows - 1) * step + v.off_y;
-        see_rows(&rows, image, s.x.pixel, v, y, seen, delta, zeros);
-        // The rows that the next positions see, and these don't, as they lie; or the next image's.
-        const T* next = image + (at_most(y, y + delta * (seen - 1)) + seen) * v.w * s.x.pixel;
-        for (i64 u = inner.begin; u < inner.end; u += kCount) {
-          u = at_most(u, inner.end - kCount);  // the last block may do some positions again
-          each_vec_of_channels([&](i64 c, i64 from, const T* w, auto lanes, auto outputs) {
-            if (far)
-              for (i64 i = 0; i < kPixelRows * kCount * step * step; i++, next += size) send_for(next);
-            constexpr int kOutputs = decltype(outputs)::value;
-            const auto block = [&](auto taps, auto apart) {
-              square_block<kOutputs, decltype(taps)::value, decltype(apart)::value, kPixelRows, kCount>(
-                  to + u * pitch + c, line, pitch, rows, w, delta, u * step + v.off_x, from, lanes);
-            };
-            if constexpr (kThreeHasItsOwn)
-              if (three) return block(Count<3>(), Count<1>());
-            if constexpr (kMoreHaveTheirOwn<T> && kOutputs == 1) {
-              if constexpr (kWhole<decltype(lanes)>) {
-                const auto window = [&](auto taps) { step == 1 ? block(taps, Count<1>()) : block(taps, Count<2>()); };
-                if constexpr (kHoldsWindows<T>)
-                  if (v.kw > 3) return v.kw == 5 ? window(Count<5>()) : window(Count<7>());
-                block(Count<3>(), Count<2>());
-              } else {
-                // Part of a vec: rare, and too seldom worth code of its own. With masks everywhere whole vecs took 1.9
-                // times as long.
-                for (i64 row = 0; row < kPixelRows; row++) {
-                  SeenRows<T> one;
-                  see_rows(&one, image, s.x.pixel, v, (first + row) * step + v.off_y, v.kh, delta, zeros);
-                  inner_positions<kOutputs, kCount, 0>(to + row * line + u * pitch + c, pitch, one, w, v,
-                                                       u * step + v.off_x, from, lanes);
-                }
-              }
-            }
-          });
-        }
-      } else {
-        for (i64 row = 0; row < count; row++) row_positions(row, inner.begin, inner.end, false);
-      }
-      for (i64 row = 0; row < count; row++) epilogue(to + row * line, pitch, 0, v.columns, 0, channels);
+      rows(to, a.x + n * s.x.image, weights, first, count);
+      for (i64 row = 0; row < count; row++) epilogue(to + row * rows.line, rows.pitch, 0, v.columns, 0, channels);
     }
   });
+}
+
+// f(phase, its windows in scratch) for each phase.
+template <class T, class F>
+CHAINRULE_INLINE void each_phase(const ImageGroups& s, const Phases& phases, T* scratch, F&& f) {
+  for (i64 i = 0; i < phases.count(); i++) {
+    const PixelPhase at = phases[i];
+    f(at, scratch);
+    scratch += round_up(s.groups * s.out, vec<T>::size) * at.view.taps();
+  }
+}
+template <class T>
+CHAINRULE_INLINE void pack_all_windows(Team& team, const ConvArrays<T>& a, const ImageGroups& s, const Phases& phases,
+                                       T* scratch) {
+  each_phase(s, phases, scratch, [&](const PixelPhase& at, T* weights) { pack_windows(team, weights, a.w, s, at); });
+  team.barrier();
 }
 
 template <class T>
 CHAINRULE_INLINE void depthwise_pixels(Team& team, const ConvArrays<T>& a, const ImageGroups& s, const Phases& phases,
                                        T* scratch) {
-  const auto each = [&](auto&& f) {
-    T* weights = scratch;
-    for (i64 i = 0; i < phases.count(); i++) {
-      const PixelPhase at = phases[i];
-      f(at, weights);
-      weights += round_up(s.groups * s.out, vec<T>::size) * at.view.taps();
-    }
-  };
-  each([&](const PixelPhase& at, T* weights) { pack_windows(team, weights, a.w, s, at); });
-  team.barrier();
-  each([&](const PixelPhase& at, const T* weights) { positions_of_phase(team, a, s, phases.width(), at, weights); });
+  pack_all_windows(team, a, s, phases, scratch);
+  each_phase(s, phases, scratch, [&](const PixelPhase& at, const T* weights) {
+    positions_of_phase(team, a, s, phases.width(), at, weights);
+  });
 }
 
 }  // namespace chainrule::CHAINRULE_ISA

@@ -56,6 +56,7 @@ struct PixelPart {
   View view;
   Span inner;  // the columns whose windows lie between the image's left and right edge
   i64 x_pixel, dy_pixel, dy_row;
+  bool sends;
   PixelLines x_next, dy_next;
 };
 
@@ -67,7 +68,7 @@ CHAINRULE_OUT_OF_LINE void window_gradient(T* total, const T* dy, const T* x, co
   constexpr int size = vec<T>::size, kCount = kHoldsWindows<T> || KW < 4 ? 4 : 2;
   const View& v = part.view;
   PixelLines x_next = part.x_next, dy_next = part.dy_next;
-  const bool sends = first_y == 0 && first_x == 0;
+  const bool sends = part.sends && first_y == 0 && first_x == 0;
   Span inner = part.inner;
   if (KW < v.kw) {  // less of the row is near an edge for some of its taps
     View taps = v;
@@ -235,6 +236,22 @@ CHAINRULE_INLINE void pixel_gradients(T* total, const T* dy, const T* x, const P
                  [&](i64 first, i64 taps) { some_taps(total, dy, x, part, first, taps, lanes, outputs == 2); });
 }
 
+// dw from the sums of all chunks.
+template <class T>
+void add_chunks(Team& team, T* dw, const T* sums, const PixelGradientCut<T>& cut, i64 taps, i64 channels) {
+  constexpr i64 size = vec<T>::size;
+  parallel_for(team, cut.vecs, 1, [&](i64 begin, i64 end) {
+    for (i64 i = begin * taps; i < end * taps; i++) {
+      vec<T> total(0);
+      for (i64 chunk = 0; chunk < cut.chunks; chunk++) total = total + load(sums + chunk * cut.partial + i * size);
+      T lanes[size];
+      store(lanes, total);
+      const i64 channel = i / taps * size;
+      for (i64 l = 0; l < at_most(size, channels - channel); l++) dw[(channel + l) * taps + i % taps] = lanes[l];
+    }
+  });
+}
+
 template <class T>
 void pixel_weights(Team& team, T* dw, const T* dy, const T* x, const Conv2d& conv, const Sizes& s, T* scratch) {
   constexpr i64 size = vec<T>::size;
@@ -269,6 +286,7 @@ void pixel_weights(Team& team, T* dw, const T* dy, const T* x, const Conv2d& con
               s.x.pixel,
               s.y.pixel,
               v.columns * s.y.pixel,
+              true,
               {below + first * size / s.out, s.x.pixel, elements / s.out, lines * v.step_x * v.step_y},
               {after + first * size, s.y.pixel, elements, lines}};
           pixel_gradients(totals + i * s.taps * size, dy + here.dy + i * size, image + i * size / s.out, part,
@@ -278,16 +296,7 @@ void pixel_weights(Team& team, T* dw, const T* dy, const T* x, const Conv2d& con
     }
   });
   team.barrier();
-  parallel_for(team, cut.vecs, 1, [&](i64 begin, i64 end) {
-    for (i64 i = begin * s.taps; i < end * s.taps; i++) {
-      vec<T> total(0);
-      for (i64 chunk = 0; chunk < cut.chunks; chunk++) total = total + load(scratch + chunk * cut.partial + i * size);
-      T lanes[size];
-      store(lanes, total);
-      const i64 channel = i / s.taps * size;
-      for (i64 l = 0; l < at_most(size, channels - channel); l++) dw[(channel + l) * s.taps + i % s.taps] = lanes[l];
-    }
-  });
+  add_chunks(team, dw, scratch, cut, s.taps, channels);
 }
 
 }  // namespace chainrule::CHAINRULE_ISA

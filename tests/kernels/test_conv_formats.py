@@ -60,6 +60,20 @@ def test_memory_formats_have_the_same_bits(isa: str, dtype: Any, x: Any, w: Any,
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("shape", [(5, 16, 8, 8), (18, 30, 7, 5), (1, 45, 12, 6)])
+def test_small_planes_channels_add_in_the_order_of_channels_last(
+    isa: str, threads: int, shape: Any, stride: int, dtype: Any
+) -> None:
+    rng = np.random.default_rng(11)
+    x, w = rng.standard_normal(shape).astype(dtype), (shape[1], 1, 3, 3)
+    o: Any = {"stride": stride, "padding": 1, "groups": shape[1]}
+    dy = rng.standard_normal(kernels.conv2d(x, np.ones(w, dtype), **o).shape).astype(dtype)
+    want = kernels.conv2d_backward_weight(channels_last(dy), channels_last(x), w, **o)
+    np.testing.assert_array_equal(kernels.conv2d_backward_weight(dy, x, w, **o), want)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("x", "w", "o"), FORMATS, ids=lambda v: str(v).replace(" ", ""))
 def test_a_residual_has_the_bits_of_an_addition_afterwards(isa: str, dtype: Any, x: Any, w: Any, o: Any) -> None:
     """Whichever way the convolution is computed, and whatever the format of the residual."""

@@ -90,6 +90,14 @@ CONVS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((2, 10, 12, 13), (20, 1, 3, 4), {"groups": 10, "dilation": (2, 3), "padding": 4}),
     ((2, 20, 2, 3), (20, 1, 7, 7), {"groups": 20, "padding": 4}),  # most of each window sees padding
     ((2, 17, 6, 5), (17, 1, 1, 1), {"groups": 17}),
+    # Small planes, or strides: vecs of channels.
+    ((3, 30, 7, 9), (30, 1, 3, 3), {"groups": 30, "padding": 1}),
+    ((2, 14, 14, 13), (14, 1, 3, 3), {"groups": 14, "padding": 1, "stride": 2}),
+    ((2, 44, 9, 8), (44, 1, 5, 5), {"groups": 44, "padding": (4, 2), "stride": (2, 3)}),
+    ((2, 15, 11, 7), (15, 1, 2, 2), {"groups": 15, "stride": 3}),  # some inputs are never read
+    ((19, 16, 5, 4), (16, 1, 7, 7), {"groups": 16, "padding": 3}),
+    ((2, 15, 9, 10), (15, 1, 3, 2), {"groups": 15, "dilation": (2, 3), "padding": 2}),
+    ((1, 31, 40, 40), (31, 1, 3, 3), {"groups": 31, "stride": 4, "dilation": 2}),
     ((0, 3, 8, 8), (4, 3, 3, 3), {}),
     ((0, 4, 8, 8), (4, 1, 3, 3), {"groups": 4}),
     ((2, 0, 8, 8), (4, 0, 3, 3), {}),
