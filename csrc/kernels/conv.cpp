@@ -20,8 +20,8 @@ template <class T>
 void conv2d_depthwise(Team& team, const ConvArrays<T>& a, const Conv2d& conv, const Sizes& s, T* scratch) {
   const View view = view_of(conv.window);
   const Phases phases{conv.window, false};
-  if (!planar(conv)) return depthwise_pixels(team, a, s, phases, scratch);
   if (worth_channel_lanes<T>(s, phases)) return depthwise_lanes(team, a, s, phases, scratch);
+  if (!planar(conv)) return depthwise_pixels(team, a, s, phases, scratch);
   const RowEpilogue<T> epilogue{a.epilogue};
   const PlaneParts parts(view);
   T* const storage = scratch + team.rank() * part_room<T>(view);
@@ -173,8 +173,8 @@ i64 conv2d_scratch(const Conv2d& conv, i64 threads) {
     return filter_scratch<T>(forward_filter(conv, s), threads, direct_scratch<T>(conv, s, threads));
   if (depthwise(s.out, s.in, view)) {
     const Phases phases{conv.window, false};
-    if (!planar(conv)) return pixels_room<T>(s, phases);
     if (worth_channel_lanes<T>(s, phases)) return depthwise_lanes_scratch<T>(s, phases, threads);
+    if (!planar(conv)) return pixels_room<T>(s, phases);
     return threads * part_room<T>(view);
   }
   if (pointwise(conv) || s.in == 0)

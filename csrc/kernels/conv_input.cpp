@@ -138,9 +138,9 @@ CHAINRULE_INLINE bool depthwise_input(const Conv2d& conv, const Sizes& s) {
 
 template <class T>
 void input_depthwise(Team& team, const ConvArrays<T>& a, const Conv2d& conv, const Sizes& s, T* scratch) {
-  if (!planar(conv)) return depthwise_pixels(team, a, s.turned(), input_phases(conv), scratch);
   if (worth_channel_lanes<T>(s.turned(), input_phases(conv)))
     return depthwise_lanes(team, a, s.turned(), input_phases(conv), scratch);
+  if (!planar(conv)) return depthwise_pixels(team, a, s.turned(), input_phases(conv), scratch);
   const View view = unstrided_view(conv.window);
   const PlaneParts parts(view);
   T* const storage = scratch + team.rank() * part_room<T>(view);
@@ -247,8 +247,8 @@ i64 conv2d_backward_input_scratch(const Conv2d& conv, i64 threads) {
   const Sizes s = sizes_of(conv);
   if (depthwise_input<T>(conv, s)) {
     const Phases phases = input_phases(conv);
-    if (!planar(conv)) return pixels_room<T>(s.turned(), phases);
     if (worth_channel_lanes<T>(s.turned(), phases)) return depthwise_lanes_scratch<T>(s.turned(), phases, threads);
+    if (!planar(conv)) return pixels_room<T>(s.turned(), phases);
     return threads * part_room<T>(unstrided_view(conv.window));
   }
   if (pointwise(conv))

@@ -97,6 +97,8 @@ CONVS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((2, 15, 11, 7), (15, 1, 2, 2), {"groups": 15, "stride": 3}),  # some inputs are never read
     ((19, 16, 5, 4), (16, 1, 7, 7), {"groups": 16, "padding": 3}),
     ((2, 15, 9, 10), (15, 1, 3, 2), {"groups": 15, "dilation": (2, 3), "padding": 2}),
+    ((2, 30, 9, 12), (30, 1, 5, 5), {"groups": 30, "padding": 2}),
+    ((1, 14, 12, 13), (14, 1, 5, 5), {"groups": 14, "dilation": 2, "padding": (4, 3)}),
     ((1, 31, 40, 40), (31, 1, 3, 3), {"groups": 31, "stride": 4, "dilation": 2}),
     ((0, 3, 8, 8), (4, 3, 3, 3), {}),
     ((0, 4, 8, 8), (4, 1, 3, 3), {"groups": 4}),
