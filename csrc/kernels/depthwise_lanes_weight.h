@@ -6,13 +6,14 @@
 
 namespace chainrule::CHAINRULE_ISA {
 
-// A rule of the shape without the batch: planes are summed in another order.
+// A rule of the shape without the batch, and for all instruction sets: planes are summed in another order. Windows of
+// more taps than AVX2's registers hold only where planes are shorter still.
 template <class T>
 CHAINRULE_INLINE bool worth_lane_weights(const Conv2d& conv, const Sizes& s) {
   constexpr i64 kPixels = i64(1) << 12;
   const View v = view_of(conv.window);
-  return s.out == 1 && fills_lanes<T>(conv.cout) && v.columns <= vec<T>::size && v.positions() <= kBlockK &&
-         s.image <= kPixels;
+  const i64 most = v.taps() > 9 && v.step_x == 1 ? vec<T>::size / 2 : vec<T>::size;
+  return s.out == 1 && fills_lanes<T>(conv.cout) && v.columns <= most && v.positions() <= kBlockK && s.image <= kPixels;
 }
 
 // A thread's images in lanes.

@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include <atomic>
+#include <initializer_list>
 
 namespace chainrule {
 namespace {
@@ -28,10 +29,12 @@ void* lead(void* given) {
 void call_workers(int count, void (*serve)(int rank)) {
   const int asked = g_asked.load(std::memory_order_relaxed);
   if (asked >= count) return;
-  // One parallel region that never ends, led by a thread of its own. Signals are for the caller's threads.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  // One parallel region that never ends, led by a thread of its own. Signals are for the caller's threads, but those of
+  // a fault: blocked, they would end the process before a handler (Python's faulthandler) could say where.
+  sigset_t others, before;
+  sigfillset(&others);
+  for (int fault : {SIGSEGV, SIGBUS, SIGILL, SIGFPE}) sigdelset(&others, fault);
+  pthread_sigmask(SIG_SETMASK, &others, &before);
   pthread_t leader;
   Crew* const crew = new Crew{asked + 1, count - asked, serve};
   if (pthread_create(&leader, nullptr, lead, crew) == 0) {

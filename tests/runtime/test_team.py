@@ -183,6 +183,25 @@ def test_a_signal_handler_may_run_kernels_inside_a_kernel() -> None:
     assert output(code, OMP_MAX_ACTIVE_LEVELS="2") == "800 True True"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_workers_leave_signals_to_the_callers_but_faults_are_heard() -> None:
+    """A blocked fault would end the process before Python's faulthandler could say where."""
+    code = """
+        import os, re, signal
+        import numpy as np
+        from chainrule import _core, kernels
+        _core.set_num_threads(2)
+        before = set(os.listdir("/proc/self/task"))
+        kernels.relu(np.ones(10**6, np.float32))
+        (worker,) = set(os.listdir("/proc/self/task")) - before
+        blocked = int(re.search("SigBlk:\\s*(.*)", open(f"/proc/self/task/{worker}/status").read())[1], 16)
+        faults = [signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE]
+        others = [signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD]
+        print([[blocked >> (s - 1) & 1 for s in some] for some in (faults, others)])
+    """
+    assert output(code, OPENBLAS_NUM_THREADS="1") == "[[0, 0, 0, 0], [1, 1, 1, 1]]"
+
+
 def test_thread_number_bounds() -> None:
     before = _core.get_num_threads()
     for n in (0, -1, 1025, 2**31 - 1):
