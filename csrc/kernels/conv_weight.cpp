@@ -1,9 +1,9 @@
 // conv2d_backward_weight: dw[o, c, ky, kx] = sum over n, v, u of dy[n, o, v, u] x[n, c, iy, ix], as in conv.cpp.
 //
-// Chosen by the shape: products of pixels as they lie (one tap, channels_last), channels by themselves
-// (depthwise_weight.h; depthwise_pixels_weight.h for channels_last, depthwise_lanes_weight.h for small planes),
-// Winograd's transforms (conv_winograd_weight.h), products in lanes of channels (conv_lanes_weight.h) or of images
-// (conv_batch_weight.h), and, for what is left, dot products of planes:
+// Chosen by the shape: products of pixels as they lie (one tap, channels_last) or of planes (conv_point_weight.h),
+// channels by themselves (depthwise_weight.h; depthwise_pixels_weight.h for channels_last, depthwise_lanes_weight.h for
+// small planes), Winograd's transforms (conv_winograd_weight.h), products in lanes of channels (conv_lanes_weight.h) or
+// of images (conv_batch_weight.h), and, for what is left, dot products of planes:
 //
 // The positions (n, v, u) are cut into blocks: some images, or a band of one image's rows. A block's sums are dot
 // products in lanes (conv_dots.h) of dy as it lies with the planes of conv_planes.h; blocks are added in ascending
@@ -12,6 +12,7 @@
 #include "conv_batch_weight.h"
 #include "conv_dots.h"
 #include "conv_lanes_weight.h"
+#include "conv_point_weight.h"
 #include "conv_winograd_weight.h"
 #include "depthwise_lanes_weight.h"
 #include "depthwise_weight.h"
@@ -181,8 +182,7 @@ CHAINRULE_INLINE bool by_channels(const Conv2d& conv, const Sizes& s) {
   return depthwise(s.out, s.in, view_of(conv.window));
 }
 
-// One tap of planes needs no copies at all as dot products, whose vecs small planes hardly fill: 64 channels of 7 x 7
-// to 256 took 381 us, 196 in lanes; 24 of 14 x 14 to 144 take 169 and 229.
+// One tap of planes needs no copies at all as dot products (with strides, few), whose vecs small planes hardly fill.
 CHAINRULE_INLINE bool worth_dots(const Conv2d& conv, const Sizes& s) {
   constexpr i64 kPositions = 256, kChannels = 32;
   return planar(conv) && s.taps == 1 && (s.size > kPositions || s.in < kChannels || s.out < kChannels);
@@ -216,6 +216,7 @@ i64 conv2d_backward_weight_scratch(const Conv2d& conv, i64 threads) {
   const Sizes s = sizes_of(conv);
   if (s.in == 0) return 0;
   if (by_pixels(conv, s)) return products_scratch<T>(conv.groups, pixel_grid<T>(conv, s), threads);
+  if (worth_points<T>(conv, s)) return PointGradientCut<T>(conv, s).scratch(threads);
   if (by_channels(conv, s)) {
     if (!planar(conv)) return PixelGradientCut<T>(conv, s).scratch();
     return worth_lane_weights<T>(conv, s) ? lane_weights_scratch<T>(conv, s, threads)
@@ -232,6 +233,7 @@ template <class T>
 void conv2d_backward_weight(Team& team, T* dw, const T* dy, const T* x, const Conv2d& conv, T* scratch) {
   const Sizes s = sizes_of(conv);
   if (by_pixels(conv, s)) return pixel_gradient(team, dw, dy, x, conv, s, scratch);
+  if (worth_points<T>(conv, s)) return point_gradient(team, dw, dy, x, conv, s, scratch);
   if (by_channels(conv, s)) {
     if (!planar(conv)) return pixel_weights(team, dw, dy, x, conv, s, scratch);
     if (worth_lane_weights<T>(conv, s)) return lane_weights(team, dw, dy, x, conv, s, scratch);

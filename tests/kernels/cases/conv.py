@@ -64,8 +64,14 @@ CONVS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((2, 16, 40, 9), (31, 16, 2, 4), {"stride": (3, 1), "padding": (0, 3)}),
     ((17, 12, 17, 16), (40, 12, 3, 3), {"stride": 2, "padding": 1}),  # dW in chunks of 2 images, the last of 1
     ((35, 12, 13, 11), (30, 12, 3, 3), {"stride": 2, "padding": 1}),  # in equal ones of 5, where 3 would do
-    ((3, 40, 7, 9), (37, 40, 1, 1), {}),  # one tap: dW in lanes
     ((2, 144, 9, 13), (64, 72, 1, 1), {"stride": 2, "groups": 2}),
+    # One tap, and channels enough for products of planes:
+    ((3, 40, 7, 9), (37, 40, 1, 1), {}),
+    ((17, 66, 6, 7), (64, 33, 1, 1), {"groups": 2}),  # in chunks of 2 images, the last of 1
+    ((1, 48, 33, 35), (100, 48, 1, 1), {}),  # an image in two parts
+    ((2, 100, 32, 40), (48, 100, 1, 1), {}),  # rows in one set of the L1
+    ((9, 48, 1, 4100), (96, 48, 1, 1), {}),  # more positions than a span
+    ((0, 40, 5, 4), (33, 40, 1, 1), {}),
     # Images enough to fill lanes, and a window and channels that use each of their pixels often:
     ((16, 6, 12, 12), (16, 6, 5, 5), {}),
     ((13, 12, 8, 9), (18, 12, 5, 5), {"padding": 2}),  # three of the lanes are empty; two blocks of k
