@@ -36,6 +36,7 @@ struct Cut {
     i64 outer, chunk, first, rows, column, columns;
   };
   CHAINRULE_INLINE Task task(i64 t) const {
+    if (chunks * panels == 1) return {t, 0, 0, n, 0, inner};  // short rows take less time than the divisions
     const i64 p = t % panels, c = t / panels % chunks;
     return {t / panels / chunks, c,
             c * length,          at_most(length, n - c * length),
@@ -43,6 +44,15 @@ struct Cut {
   }
   CHAINRULE_INLINE i64 x(const Task& t) const { return (t.outer * n + t.first) * inner + t.column; }
   CHAINRULE_INLINE i64 partial(const Task& t) const { return (t.outer * chunks + t.chunk) * inner + t.column; }
+  // What tasks [begin, end) give, one after the other where there is one chunk.
+  struct Results {
+    i64 first, count;
+  };
+  CHAINRULE_INLINE Results results(i64 begin, i64 end) const {
+    const i64 first = partial(task(begin));
+    const Task last = task(end - 1);
+    return {first, partial(last) + last.columns - first};
+  }
 };
 
 // acc = x's rows combined, eight at a time from first to last, the eights from first to last. So no sum has more than
@@ -61,6 +71,12 @@ void reduce_columns(T* acc, const T* x, i64 rows, i64 stride, i64 columns) {
   } while (r < rows);
 }
 
+template <class Op, class T>
+void reduce_rows(T* y, const T* x, i64 rows, i64 n) {
+  for (i64 r = 0; r < rows; r++, x += n)
+    y[r] = reduce_row<Op, T>(n, [x](i64 j, auto lanes) { return load(x + j, lanes); });
+}
+
 // join(c, d) for every pair of the tree over chunks: d is added to c.
 template <class F>
 CHAINRULE_INLINE void pairwise(i64 chunks, F&& join) {
@@ -76,16 +92,19 @@ CHAINRULE_INLINE void reduce(Team& team, T* y, const T* x, i64 outer, i64 n, i64
     each_vec<T>(0, columns, [=](i64 j, auto lanes) { store(result + j, load(from + j, lanes) / divisor, lanes); });
   };
   parallel_for(team, cut.tasks, cut.grain, [&](i64 begin, i64 end) {
-    for (i64 i = begin; i < end; i++) {
-      const auto t = cut.task(i);
-      const T* const from = x + cut.x(t);
-      T* const acc = to + cut.partial(t);
-      if (inner == 1)
-        *acc = reduce_row<Op, T>(t.rows, [=](i64 j, auto lanes) { return load(from + j, lanes); });
-      else
-        reduce_columns<Op>(acc, from, t.rows, inner, t.columns);
-      if (cut.chunks == 1 && divisor != T(1)) finish(acc, acc, t.columns);
+    if (inner == 1 && cut.chunks == 1) {
+      reduce_rows<Op>(y + begin, x + begin * n, end - begin, n);
+    } else {
+      for (i64 i = begin; i < end; i++) {
+        const auto t = cut.task(i);
+        const T* const from = x + cut.x(t);
+        T* const acc = to + cut.partial(t);
+        inner == 1 ? reduce_rows<Op>(acc, from, 1, t.rows) : reduce_columns<Op>(acc, from, t.rows, inner, t.columns);
+      }
     }
+    if (cut.chunks > 1 || divisor == T(1)) return;
+    const auto done = cut.results(begin, end);
+    finish(y + done.first, y + done.first, done.count);
   });
   if (cut.chunks == 1) return;
   team.barrier();
@@ -271,8 +290,10 @@ void var_mean(Team& team, T* variance, T* mean, const T* x, i64 outer, i64 n, i6
       } else {
         column_moments(means + at, squares + at, x + cut.x(t), t.rows, inner, t.columns);
       }
-      if (cut.chunks == 1) finish(squares + at, variance + at, t.columns);
     }
+    if (cut.chunks > 1) return;
+    const auto done = cut.results(begin, end);
+    finish(variance + done.first, variance + done.first, done.count);
   });
   if (cut.chunks == 1) return;
   team.barrier();

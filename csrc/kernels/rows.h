@@ -60,6 +60,10 @@ template <class Op, class T, class F>
 CHAINRULE_INLINE T reduce_row(i64 n, F&& value) {
   constexpr int W = vec<T>::size;
   constexpr i64 kRound = 4 * W, kRounds = 16;
+  const auto join = [](vec<T> p, vec<T> q) { return Op::combine(p, q); };
+  const vec<T> none(T(Op::identity));
+  if (n <= W)  // the same as below, in less time than it takes to get there
+    return reduce(join(none, n == W ? value(0, Whole()) : keep(value(0, n), n, T(Op::identity))), join);
   vec<T> a[4], total[4] = {Op::identity, Op::identity, Op::identity, Op::identity};
   i64 i = 0;
   while (i + kRound <= n) {
@@ -71,8 +75,7 @@ CHAINRULE_INLINE T reduce_row(i64 n, F&& value) {
   }
   for (; i + W <= n; i += W) total[0] = Op::combine(total[0], value(i, Whole()));
   if (i < n) total[1] = Op::combine(total[1], keep(value(i, n - i), n - i, T(Op::identity)));
-  return reduce(Op::combine(Op::combine(total[0], total[1]), Op::combine(total[2], total[3])),
-                [](vec<T> p, vec<T> q) { return Op::combine(p, q); });
+  return reduce(join(join(total[0], total[1]), join(total[2], total[3])), join);
 }
 
 // Elements of a row that one accumulation may run over. Longer rows are cut.
