@@ -50,27 +50,30 @@ struct Read<bool> {
   using type = uint8_t;
 };
 
+// `count` elements from x on, `step` apart.
+using CastRow = void (*)(void* y, const void* x, i64 count, i64 step);
 template <class To, class From>
-CHAINRULE_INLINE void cast_rows(Team& team, To* y, const From* x, const Strided& space) {
-  const i64 sx = space.stride[0][space.dims - 1];
-  rows_of<1>(team, space, 2 * kFlatGrain, [&](i64 at, const i64* offset, i64 count) {
-    To* const out = y + at;
-    const From* const in = x + offset[0];
-    if (sx == 1)
-      for (i64 i = 0; i < count; i++) out[i] = Convert<To, From>::of(in[i]);
-    else
-      for (i64 i = 0; i < count; i++) out[i] = Convert<To, From>::of(in[i * sx]);
-  });
+void cast_row(void* y, const void* x, i64 count, i64 step) {
+  To* const out = static_cast<To*>(y);
+  const From* const in = static_cast<const From*>(x);
+  if (step == 1)
+    for (i64 i = 0; i < count; i++) out[i] = Convert<To, From>::of(in[i]);
+  else
+    for (i64 i = 0; i < count; i++) out[i] = Convert<To, From>::of(in[i * step]);
 }
 
-// Once for both columns of the table, which don't differ.
+i64 size_of(Dtype dtype) {
+  return by_dtype(dtype, [](auto v) { return i64(sizeof(v)); });
+}
+
+// Once for both columns of the table, which don't differ. Rows are found once for all pairs of dtypes.
 CHAINRULE_OUT_OF_LINE void cast_any(Team& team, void* y, const void* x, const Strided& space, Dtype to, Dtype from) {
-  by_dtype(to, [&](auto u) {
-    using To = decltype(u);
-    by_dtype(from, [&](auto v) {
-      using From = typename Read<decltype(v)>::type;
-      cast_rows(team, static_cast<To*>(y), static_cast<const From*>(x), space);
-    });
+  const CastRow row = by_dtype(to, [&](auto u) {
+    return by_dtype(from, [](auto v) -> CastRow { return cast_row<decltype(u), typename Read<decltype(v)>::type>; });
+  });
+  const i64 step = space.stride[0][space.dims - 1], out = size_of(to), in = size_of(from);
+  rows_of<1>(team, space, 2 * kFlatGrain, [&](i64 at, const i64* offset, i64 count) {
+    row(static_cast<char*>(y) + at * out, static_cast<const char*>(x) + offset[0] * in, count, step);
   });
 }
 

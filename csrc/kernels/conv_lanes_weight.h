@@ -11,14 +11,6 @@
 
 namespace chainrule::CHAINRULE_ISA {
 
-// Transposed rows of pixels: element (r, k) is output r of position k.
-template <class T>
-struct PixelColumns {
-  const T* data;
-  i64 pixel;
-  CHAINRULE_INLINE T operator()(i64 r, i64 k) const { return data[r + k * pixel]; }
-};
-
 // Whether the gradient is computed here: a rule of the shape without the batch, because other ways add in other orders.
 // Channels are whole vecs, or nearly; a tile is stored once for each part.
 template <class T>
@@ -73,12 +65,12 @@ CHAINRULE_INLINE void part_products(T* sums, const T* dy, const T* x, const Conv
   const Band b = band_of(v);
   T* const line = scratch + cut.storage;
   copy_lanes(scratch, x, s.x, s.in, b, line);
-  PixelColumns<T> gradient{dy + first, s.y.pixel};
+  InColumns<T> gradient{dy + first, s.y.pixel};  // a row is an output, a term a position
   if (planar(conv)) {
     T* const pixels = line + cut.line;
     gradient = {pixels, round_up(outputs, size)};
     for (i64 o = 0; o < outputs; o += size)
-      run_to_lanes(pixels + o, gradient.pixel, dy + first + o * s.y.channel, s.y, at_most(size, outputs - o),
+      run_to_lanes(pixels + o, gradient.ld, dy + first + o * s.y.channel, s.y, at_most(size, outputs - o),
                    v.positions());
   }
   const i64 run = b.plane * size, block = run * b.x.runs * b.y.runs, heights = ceil_div(outputs, i64(kTileRows));
@@ -90,8 +82,8 @@ CHAINRULE_INLINE void part_products(T* sums, const T* dy, const T* x, const Conv
         for (i64 t = 0; t < heights; t++) {
           const i64 o = t * outputs / heights, end = (t + 1) * outputs / heights;
           tile_of<T, kTileRows, kTileVecs>(to + o * cut.wide + c, cut.wide, end - o, at_most(kPanel<T>, cut.wide - c),
-                                           add, PixelColumns<T>{gradient.data + o, gradient.pixel},
-                                           LaneColumns<T>{seen + c / size * block, block}, v.positions());
+                                           add, gradient.from(o), LaneColumns<T>{seen + c / size * block, block},
+                                           v.positions());
         }
     }
 }

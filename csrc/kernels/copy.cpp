@@ -141,16 +141,13 @@ CHAINRULE_INLINE void copy_items(Team& team, char* y, const char* x, const Strid
   });
 }
 
-}  // namespace
-
-template <class T>
-void copy(Team& team, void* y, const void* x, const Strided& space, i64 item) {
+// Once for both columns of the table, which don't differ.
+CHAINRULE_OUT_OF_LINE void copy_any(Team& team, void* y, const void* x, const Strided& space, i64 item) {
   by_item(item,
           [&](auto u) { copy_items<decltype(u)>(team, static_cast<char*>(y), static_cast<const char*>(x), space); });
 }
 
-template <class T>
-void fill(Team& team, void* y, u64 bits, const Strided& space, i64 item) {
+CHAINRULE_OUT_OF_LINE void fill_any(Team& team, void* y, u64 bits, const Strided& space, i64 item) {
   by_item(item, [&](auto u) {
     using U = decltype(u);
     const i64 sy = space.stride[0][space.dims - 1];
@@ -158,6 +155,18 @@ void fill(Team& team, void* y, u64 bits, const Strided& space, i64 item) {
       repeat(static_cast<char*>(y) + offset[0], U(bits), count, sy);
     });
   });
+}
+
+}  // namespace
+
+template <class T>
+void copy(Team& team, void* y, const void* x, const Strided& space, i64 item) {
+  copy_any(team, y, x, space, item);
+}
+
+template <class T>
+void fill(Team& team, void* y, u64 bits, const Strided& space, i64 item) {
+  fill_any(team, y, bits, space, item);
 }
 
 INSTANTIATE(copy)

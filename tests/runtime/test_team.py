@@ -187,17 +187,22 @@ def test_a_signal_handler_may_run_kernels_inside_a_kernel() -> None:
 def test_workers_leave_signals_to_the_callers_but_faults_are_heard() -> None:
     """A blocked fault would end the process before Python's faulthandler could say where."""
     code = """
-        import os, re, signal
+        import os, re, signal, time
         import numpy as np
         from chainrule import _core, kernels
         _core.set_num_threads(2)
         before = set(os.listdir("/proc/self/task"))
         kernels.relu(np.ones(10**6, np.float32))
         (worker,) = set(os.listdir("/proc/self/task")) - before
-        blocked = int(re.search("SigBlk:\\s*(.*)", open(f"/proc/self/task/{worker}/status").read())[1], 16)
         faults = [signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE]
         others = [signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD]
-        print([[blocked >> (s - 1) & 1 for s in some] for some in (faults, others)])
+        for _ in range(1000):
+            mask = int(re.search("SigBlk:\\s*(.*)", open(f"/proc/self/task/{worker}/status").read())[1], 16)
+            blocked = [[mask >> (s - 1) & 1 for s in some] for some in (faults, others)]
+            if 1 not in blocked[0]:
+                break
+            time.sleep(0.01)  # until it has begun, everything is blocked
+        print(blocked)
     """
     assert output(code, OPENBLAS_NUM_THREADS="1") == "[[0, 0, 0, 0], [1, 1, 1, 1]]"
 
