@@ -61,7 +61,7 @@ CHAINRULE_INLINE T reduce_row(i64 n, F&& value) {
   constexpr int W = vec<T>::size;
   constexpr i64 kRound = 4 * W, kRounds = 16;
   const auto join = [](vec<T> p, vec<T> q) { return Op::combine(p, q); };
-  const vec<T> none(T(Op::identity));
+  const vec<T> none = Op::identity;
   if (n <= W)  // the same as below, in less time than it takes to get there
     return reduce(join(none, n == W ? value(0, Whole()) : keep(value(0, n), n, T(Op::identity))), join);
   vec<T> a[4], total[4] = {Op::identity, Op::identity, Op::identity, Op::identity};
