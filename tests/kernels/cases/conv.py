@@ -69,7 +69,7 @@ CONVS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((3, 40, 7, 9), (37, 40, 1, 1), {}),
     ((17, 66, 6, 7), (64, 33, 1, 1), {"groups": 2}),  # in chunks of 2 images, the last of 1
     ((1, 48, 33, 35), (100, 48, 1, 1), {}),  # an image in two parts
-    ((2, 100, 32, 40), (48, 100, 1, 1), {}),  # rows in one set of the L1
+    ((2, 100, 32, 32), (48, 100, 1, 1), {}),  # planes of 4 KB: rows in one set of the L1
     ((9, 48, 1, 4100), (96, 48, 1, 1), {}),  # more positions than a span
     ((0, 40, 5, 4), (33, 40, 1, 1), {}),
     # Images enough to fill lanes, and a window and channels that use each of their pixels often:
