@@ -61,20 +61,7 @@ CHAINRULE_OUT_OF_LINE void batch_dots_fixed(T* sums, i64 row, const T* dy, const
     for (int k = 0; k < Terms; k++) from[k] = x + offset[k];
     i64 at = 0, seen = 0;
 #pragma GCC unroll 1
-    for (i64 u = 0; u < b.columns; u++, at += b.dy_pixel, seen += b.x_pixel) {
-      vec<T> d[Outputs];
-#pragma GCC unroll 8
-      for (int o = 0; o < Outputs; o++) {
-        d[o] = load(g[o] + at);
-        if (kRegisters == 1) d[o] = keep(d[o]);  // elsewhere there are too few registers
-      }
-#pragma GCC unroll 8
-      for (int k = 0; k < Terms; k++) {
-        const vec<T> value = keep(load(from[k] + seen));
-#pragma GCC unroll 8
-        for (int o = 0; o < Outputs; o++) sum[o][k] = fma(d[o], value, sum[o][k]);
-      }
-    }
+    for (i64 u = 0; u < b.columns; u++, at += b.dy_pixel, seen += b.x_pixel) add_dots(sum, g, at, from, seen, Whole());
   }
   put_dots(sums, row, b.add, sum);
 }

@@ -54,6 +54,33 @@ CHAINRULE_INLINE void put_dots(T* sums, i64 row, bool add, const vec<T> (&sum)[O
     for (int k = 0; k < Terms; k++) sums[o * row + k] = (add ? sums[o * row + k] : T(0)) + found[o * Terms + k];
 }
 
+// sum[o][k] += g[o][at ...] * from[k][seen ...], lane by lane. A register of each at a time: few are in use besides the
+// sums, and what a tile reads is read once.
+template <class T, int Outputs, int Terms, class L>
+CHAINRULE_INLINE void add_dots(vec<T> (&sum)[Outputs][Terms], const T* const (&g)[Outputs], i64 at,
+                               const T* const (&from)[Terms], i64 seen, L lanes) {
+#pragma GCC unroll 4
+  for (int r = 0; r < kRegisters; r++) {
+    const auto part = [&](const T* p) {
+      native<T> x;
+      if constexpr (kWhole<L>)
+        __builtin_memcpy(&x, p + r * vec<T>::lanes, kRegisterBytes);
+      else
+        x = native_load(p + r * vec<T>::lanes, lanes - r * vec<T>::lanes);
+      return native_keep(x);
+    };
+    native<T> x[Terms];
+#pragma GCC unroll 8
+    for (int k = 0; k < Terms; k++) x[k] = part(from[k] + seen);
+#pragma GCC unroll 8
+    for (int o = 0; o < Outputs; o++) {
+      const native<T> d = part(g[o] + at);
+#pragma GCC unroll 8
+      for (int k = 0; k < Terms; k++) sum[o][k].r[r] = native_fma(d, x[k], sum[o][k].r[r]);
+    }
+  }
+}
+
 template <class T, int Outputs, int Terms>
 CHAINRULE_OUT_OF_LINE void dots_fixed(T* sums, i64 row, const T* dy, const T* x, const i32* offset, const DotBlock& b) {
   constexpr i64 size = vec<T>::size;
@@ -62,20 +89,6 @@ CHAINRULE_OUT_OF_LINE void dots_fixed(T* sums, i64 row, const T* dy, const T* x,
   for (int o = 0; o < Outputs; o++)
 #pragma GCC unroll 8
     for (int k = 0; k < Terms; k++) sum[o][k] = vec<T>(0);
-  const auto step = [&](const T* const* g, const T* const* from, i64 p, auto lanes) {
-    vec<T> d[Outputs];
-#pragma GCC unroll 8
-    for (int o = 0; o < Outputs; o++) {
-      d[o] = load(g[o] + p, lanes);
-      if (kRegisters == 1) d[o] = keep(d[o]);  // elsewhere there are too few registers
-    }
-#pragma GCC unroll 8
-    for (int k = 0; k < Terms; k++) {
-      const vec<T> value = keep(load(from[k] + p, lanes));
-#pragma GCC unroll 8
-      for (int o = 0; o < Outputs; o++) sum[o][k] = fma(d[o], value, sum[o][k]);
-    }
-  };
   for (i64 n = 0; n < b.images; n++, dy += b.dy_image, x += b.x_image) {
     const T *g[Outputs], *from[Terms];
 #pragma GCC unroll 8
@@ -84,8 +97,8 @@ CHAINRULE_OUT_OF_LINE void dots_fixed(T* sums, i64 row, const T* dy, const T* x,
     for (int k = 0; k < Terms; k++) from[k] = x + offset[k];
     i64 p = 0;
 #pragma GCC unroll 1
-    for (; p + size <= b.positions; p += size) step(g, from, p, Whole());
-    if (p < b.positions) step(g, from, p, b.positions - p);
+    for (; p + size <= b.positions; p += size) add_dots(sum, g, p, from, p, Whole());
+    if (p < b.positions) add_dots(sum, g, p, from, p, b.positions - p);
   }
   put_dots(sums, row, b.add, sum);
 }

@@ -18,7 +18,7 @@ constexpr int kTileVecs = 2;
 // for a weight's broadcast, of 32.
 constexpr int kConvRows = 8;
 constexpr int kConvVecs = 3;
-// Its weight gradient's tile (conv_dots.h), in output channels by taps: 6 x 4 accumulators, 6 for dy, 1 for x, of 32.
+// Its weight gradient's tile (conv_dots.h), in output channels by taps: 6 x 4 accumulators, 4 for x, 1 for dy, of 32.
 constexpr int kDotOutputs = 6;
 constexpr int kDotTerms = 4;
 // The tile of lanes of images (conv_batch.h), in channels.

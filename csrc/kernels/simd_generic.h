@@ -17,8 +17,8 @@ constexpr int kTileVecs = 1;
 // positions, 1 for a weight, of 16.
 constexpr int kConvRows = 2;
 constexpr int kConvVecs = 1;
-// Its weight gradient's tile (conv_dots.h), in output channels by taps: 2 x 1 x 4 accumulators, 4 for x, dy from
-// memory, of 16.
+// Its weight gradient's tile (conv_dots.h), in output channels by taps: 2 x 1 x 4 accumulators, 1 for x, 1 for
+// dy, of 16.
 constexpr int kDotOutputs = 2;
 constexpr int kDotTerms = 1;
 // The tile of lanes of images (conv_batch.h), in channels.

@@ -18,8 +18,8 @@ constexpr int kTileVecs = 1;
 // positions, 1 for a weight, of 32.
 constexpr int kConvRows = 6;
 constexpr int kConvVecs = 1;
-// Its weight gradient's tile (conv_dots.h), in output channels by taps: 3 x 2 x 4 accumulators, 4 for x, dy from
-// memory, of 32.
+// Its weight gradient's tile (conv_dots.h), in output channels by taps: 3 x 2 x 4 accumulators, 2 for x, 1 for
+// dy, of 32.
 constexpr int kDotOutputs = 3;
 constexpr int kDotTerms = 2;
 // The tile of lanes of images (conv_batch.h), in channels.
