@@ -209,10 +209,21 @@ void input_planes(Team& team, const ConvArrays<T>& a, const Conv2d& conv, const 
 
 CHAINRULE_INLINE LaneFilter input_lanes(const Conv2d& conv, const Sizes& s) { return {s.turned(), input_phases(conv)}; }
 
-// With strides a phase's columns lie apart in dx: no vec of planes.
+// What both ways take with strides, in positions' worth of products with all weights: planes fill their vecs with
+// positions, lanes with channels of dx, where padding costs twice; and both pack the weights (measured on Zen 4).
+template <class T>
+CHAINRULE_INLINE bool worth_phases_in_lanes(const Conv2d& conv, const Sizes& s) {
+  constexpr i64 size = vec<T>::size, kPackPlanes = 256, kPackLanes = 128;
+  const View v = largest_phase(conv.window);
+  const i64 planes = s.in * (conv.batch * round_up(v.positions(), size) + kPackPlanes);
+  const i64 lanes = (2 * round_up(s.in, size) - s.in) * (conv.batch * v.positions() + kPackLanes);
+  return columns_of_phases(conv.window) <= LaneFilter::kMostTogether && lanes <= planes;
+}
 template <class T>
 CHAINRULE_INLINE bool by_lanes(const Conv2d& conv, const Sizes& s) {
-  return !planar(conv) || (stride_of_one(conv.window) && worth_lanes<T>(unstrided_view(conv.window), s.out, s.in));
+  if (!planar(conv)) return true;
+  if (!worth_lanes<T>(largest_phase(conv.window), s.out, s.in)) return false;
+  return stride_of_one(conv.window) || worth_phases_in_lanes<T>(conv, s);
 }
 
 template <class T>

@@ -2,7 +2,7 @@
 // (lanes.h); a row of the register tile is a position, a column an output channel. A term k = (channel, ty, tx) of all
 // positions lies at one offset in the copy, neighbouring positions a vec apart, so that a tap is a shift and no channel
 // is padded in the product. The order of the sums is that of conv_planes.h, which the same convolutions may take: a
-// tile of packed weights times shifted runs of planes is faster for few outputs or short rows.
+// tile of packed weights times shifted runs of planes is faster where outputs don't fill vecs.
 #pragma once
 #include "conv_arrays.h"
 #include "conv_phases.h"
@@ -100,32 +100,47 @@ CHAINRULE_INLINE void lane_offsets(i32* offset, i64 channels, const Band& b) {
     }
 }
 
-// Where sums go: position (v, u) of a band has its first output at data[v * row + u * pixel].
+// Where sums go: position (v, u) of a band has its first output at data[v * row + u * pixel]. span: the same again, for
+// the sums of a later span before they are added; null where k is no longer than kSpanK.
 template <class T>
 struct Sums {
-  T* data;
+  T *data, *span;
   i64 row, pixel;
+  CHAINRULE_INLINE i64 at(i64 v, i64 u) const { return v * row + u * pixel; }
 };
 
-// The sums of at most a panel of outputs at a band's positions. weights: of the panel, kPanel of them for each k; span:
-// rows of a panel for all positions where k is longer than kSpanK; c is of that shape, too, then.
+// What a tile's products need of a band: its copy in lanes, where the terms lie there, and the weights.
 template <class T>
-CHAINRULE_INLINE void panel_sums(const Sums<T>& c, const T* storage, const i32* offset, const T* weights, i64 outputs,
-                                 i64 depth, const Band& b, T* span) {
+struct LaneBand {
+  Band band;
+  i64 depth;
+  const T* storage;
+  const i32* offset;
+  const T* weights;  // a panel's after the other's, kPanel of them for each k
+};
+
+// The sums of a panel's outputs at a band's positions. first: the panel's first output.
+template <class T>
+CHAINRULE_INLINE void panel_sums(const Sums<T>& c, const LaneBand<T>& from, i64 first, i64 outputs) {
   constexpr i64 size = vec<T>::size, panel = kPanel<T>;
-  const i64 heights = ceil_div(b.view.columns, i64(kTileRows));
+  const Band& b = from.band;
+  const i64 heights = ceil_div(b.view.columns, i64(kTileRows)), depth = from.depth;
+  for (i64 v = 0; v < b.view.rows && depth == 0; v++)
+    for (i64 u = 0; u < b.view.columns; u++)
+      for (i64 o = 0; o < outputs; o += size) store(c.data + c.at(v, u) + o, vec<T>(0), outputs - o);
   for (i64 k = 0; k < depth; k += kBlockK) {
     const i64 terms = at_most(kBlockK, depth - k);
-    T* const to = k < kSpanK ? c.data : span;
+    T* const to = k < kSpanK ? c.data : c.span;
     for (i64 v = 0; v < b.view.rows; v++)
       for (i64 t = 0; t < heights; t++) {
         const i64 u = t * b.view.columns / heights, end = (t + 1) * b.view.columns / heights;
-        tile_of<T, kTileRows, kTileVecs>(to + v * c.row + u * c.pixel, c.pixel, end - u, outputs, k % kSpanK > 0,
-                                         LaneRows<T>{storage + (v * b.pitch + u) * size, offset + k},
-                                         EvenRows<T>{weights + k * panel, panel}, terms);
+        tile_of<T, kTileRows, kTileVecs>(to + c.at(v, u), c.pixel, end - u, outputs, k % kSpanK > 0,
+                                         LaneRows<T>{from.storage + (v * b.pitch + u) * size, from.offset + k},
+                                         EvenRows<T>{from.weights + first * depth + k * panel, panel}, terms);
       }
     if (k >= kSpanK && ((k + terms) % kSpanK == 0 || k + terms == depth))
-      add_part(c.data, panel, span, panel, b.view.positions(), outputs, true);
+      for (i64 v = 0; v < b.view.rows; v++)
+        add_part(c.data + c.at(v, 0), c.pixel, c.span + c.at(v, 0), c.pixel, b.view.columns, outputs, true);
   }
 }
 
@@ -155,7 +170,13 @@ CHAINRULE_INLINE void pack_panel(T* to, const Weights<T>& w, i64 group, i64 firs
 
 // A convolution of lanes.
 struct LaneFilter : ImageGroups {
+  static constexpr i64 kMostTogether = 4;
   Phases phases;
+  // Phases of one row that are computed together: planes get whole rows of them. Pixels of one channel are planes, too.
+  CHAINRULE_INLINE i64 together() const {
+    const i64 columns = phases.of_gradient && y.planar() ? columns_of_phases(phases.window) : 1;
+    return columns <= kMostTogether ? columns : 1;
+  }
 };
 
 // How the positions are cut, and scratch in elements: the packed weights by group and phase, then each thread's own.
@@ -166,19 +187,19 @@ struct LaneCut : BandCut {
   explicit LaneCut(const LaneFilter& f) {
     constexpr i64 kStorage = (i64(256) << 10) / sizeof(T);  // in the L2 beside a panel of weights
     const View v = f.phases.largest();
-    const i64 depth = f.in * v.taps();
+    const i64 depth = f.in * v.taps(), together = f.together();
     const auto largest = [&](const View& b, auto&& room) {
       return most_of_phases(b, [&](const View& phase) { return room(plane_band(phase)); });
     };
-    static_cast<BandCut&>(*this) = cut_bands<T>(v, f.products, f.out * depth, kStorage, [&](const View& b) {
+    static_cast<BandCut&>(*this) = cut_bands<T>(v, f.products, together * f.out * depth, kStorage, [&](const View& b) {
       return largest(b, [&](const Band& band) { return lanes_room<T>(band, f.in); });
     });
     View b = v;
     b.rows = rows, b.columns = columns;
     line = largest(b, [&](const Band& band) { return line_room<T>(band); });
-    sums = rows * columns * kPanel<T> * (depth > kSpanK ? 2 : 1);
+    sums = together * rows * columns * kPanel<T> * (depth > kSpanK ? 2 : 1);
     offsets = round_up(depth, vec<T>::size);
-    own = storage + line + sums + offsets;
+    own = together * (storage + offsets) + line + sums;
     weights = panels(f) * kPanel<T> * f.in * f.phases.taps();
   }
   CHAINRULE_INLINE static i64 panels(const LaneFilter& f) { return ceil_div(f.out, kPanel<T>); }
@@ -190,39 +211,54 @@ CHAINRULE_INLINE i64 lanes_scratch(const LaneFilter& f, i64 threads) {
   return f.groups * cut.weights + threads * cut.own;
 }
 
-// One band of one image's group, in phase `at`. x, y: the group's first channels, y's at the band's first position.
+// Band number `number` of one image's group, in the phases from `first` on that are computed together. x, y: the
+// group's first channels; weights: of the first phase.
 template <class T>
-CHAINRULE_INLINE void band_in_lanes(T* y, const T* x, const LaneFilter& f, const T* weights, const PixelPhase& at,
-                                    const Band& b, const LaneCut<T>& cut, const ColumnEpilogue<T>& epilogue, i64 group,
-                                    T* scratch) {
+CHAINRULE_INLINE void band_in_lanes(T* y, const T* x, const LaneFilter& f, const T* weights, i64 first, i64 number,
+                                    const LaneCut<T>& cut, const ColumnEpilogue<T>& epilogue, i64 group, T* scratch) {
   constexpr i64 panel = kPanel<T>;
-  const View& v = b.view;
-  const i64 depth = f.in * v.taps();
-  T* const storage = scratch;
-  T* const line = storage + cut.storage;
+  const i64 together = f.together();
+  T* const line = scratch + together * (cut.storage + cut.offsets);
   T* const sums = line + cut.line;
-  i32* const offset = reinterpret_cast<i32*>(sums + cut.sums);
-  copy_lanes(storage, x, f.x, f.in, b, line);
-  lane_offsets<T>(offset, f.in, b);
+  LaneBand<T> part[LaneFilter::kMostTogether];
+  i64 row, column, rows = 0, width = 0;
+  bool spans = false;
+  for (i64 p = 0; p < together; p++, scratch += cut.storage + cut.offsets) {
+    const View view = f.phases[first + p].view;
+    i32* const offset = reinterpret_cast<i32*>(scratch + cut.storage);
+    part[p] = {plane_band(band_view(view, cut, number, &row, &column)), f.in * view.taps(), scratch, offset, weights};
+    weights += cut.panels(f) * panel * part[p].depth;
+    View& v = part[p].band.view;
+    v.columns = at_least(i64(0), v.columns);
+    if (v.rows <= 0 || v.columns == 0) continue;
+    rows = v.rows, width += v.columns, spans |= part[p].depth > kSpanK;
+    copy_lanes(scratch, x, f.x, f.in, part[p].band, line);
+    lane_offsets<T>(offset, f.in, part[p].band);
+  }
+  if (width == 0) return;
+  const PixelPhase at = f.phases[first];
+  const i64 line_of_y = at.step_y * f.phases.width() * f.y.pixel;
   Images where = f.y;
-  where.pixel *= at.step_x;
-  const i64 row = at.step_y * f.phases.width() * f.y.pixel;
-  const bool in_place = !f.y.planar() && depth > 0 && depth <= kSpanK;
+  if (together == 1 && f.phases.width() > 1) where.pixel *= at.step_x;
+  y += ((at.row + row * at.step_y) * f.phases.width() + at.column + column * at.step_x) * f.y.pixel;
+  const bool in_place = !f.y.planar() && part[0].depth > 0 && !spans;
+  const Sums<T> there = in_place ? Sums<T>{y, nullptr, line_of_y, where.pixel}
+                                 : Sums<T>{sums, sums + rows * width * panel, width * panel, together * panel};
   for (i64 o = 0; o < f.out; o += panel) {
     const i64 outputs = at_most(panel, f.out - o);
+    for (i64 p = 0; p < together; p++) {
+      Sums<T> c = there;
+      c.data += in_place ? o : p * panel, c.span += in_place ? 0 : p * panel;
+      panel_sums(c, part[p], o, outputs);
+    }
     if (in_place) {
-      panel_sums<T>({y + o, row, where.pixel}, storage, offset, weights + o * depth, outputs, depth, b, nullptr);
-      for (i64 i = 0; i < v.rows; i++) epilogue(y + o + i * row, where.pixel, 0, v.columns, group * f.out + o, outputs);
+      for (i64 i = 0; i < rows; i++) epilogue(y + o + i * line_of_y, where.pixel, 0, width, group * f.out + o, outputs);
       continue;
     }
-    if (depth == 0)
-      for (i64 i = 0; i < v.positions() * panel; i += vec<T>::size) store(sums + i, vec<T>(0));
-    panel_sums<T>({sums, v.columns * panel, panel}, storage, offset, weights + o * depth, outputs, depth, b,
-                  sums + v.positions() * panel);
-    before_moving(epilogue)(sums, panel, 0, v.positions(), group * f.out + o, outputs);
+    before_moving(epilogue)(sums, panel, 0, rows * width, group * f.out + o, outputs);
     for (i64 c = 0; c < outputs; c += vec<T>::size)
-      finish_in_image(y + (o + c) * f.y.channel, sums + c, panel, where, row, at_most(outputs - c, i64(vec<T>::size)),
-                      v.rows, v.columns, epilogue);
+      finish_in_image(y + (o + c) * f.y.channel, sums + c, panel, where, line_of_y,
+                      at_most(outputs - c, i64(vec<T>::size)), rows, width, epilogue);
   }
 }
 
@@ -247,22 +283,18 @@ CHAINRULE_INLINE void filter_lanes(Team& team, const ConvArrays<T>& a, const Lan
   });
   team.barrier();
   T* const own = scratch + f.groups * cut.weights + team.rank() * cut.own;
-  const i64 bands = phases * cut.bands();
+  const i64 together = f.together(), bands = phases / together * cut.bands();
+  const i64 positions = together * cut.rows * cut.columns;
   const i64 grain = ceil_div(kFlatGrain * 64, at_least(i64(1), f.out * cut.weights / at_least(i64(1), cut.panels(f)) /
-                                                                   kPanel<T> / phases * cut.rows * cut.columns));
+                                                                   kPanel<T> / phases * positions));
   parallel_for(team, f.products * bands, grain, [&](i64 begin, i64 end) {
     for (i64 i = begin; i < end; i++) {
-      const i64 product = i / bands, number = i % bands / cut.bands(), group = product % f.groups;
+      const i64 product = i / bands, first = i % bands / cut.bands() * together, group = product % f.groups;
       if (!wanted(product)) continue;
       const T* weights = scratch + group * cut.weights;
-      for (i64 p = 0; p < number; p++) weights += panels * kPanel<T> * f.in * f.phases[p].view.taps();
-      const PixelPhase at = f.phases[number];
-      i64 row, column;
-      const View view = band_view(at.view, cut, i % cut.bands(), &row, &column);
-      if (view.rows <= 0 || view.columns <= 0) continue;
-      const i64 corner = (at.row + row * at.step_y) * f.phases.width() + at.column + column * at.step_x;
-      band_in_lanes(a.y + f.y_at(product) + corner * f.y.pixel, a.x + f.x_at(product), f, weights, at, plane_band(view),
-                    cut, ColumnEpilogue<T>{a.epilogue}, group, own);
+      for (i64 p = 0; p < first; p++) weights += panels * kPanel<T> * f.in * f.phases[p].view.taps();
+      band_in_lanes(a.y + f.y_at(product), a.x + f.x_at(product), f, weights, first, i % cut.bands(), cut,
+                    ColumnEpilogue<T>{a.epilogue}, group, own);
     }
   });
 }

@@ -65,6 +65,18 @@ CONVS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((17, 12, 17, 16), (40, 12, 3, 3), {"stride": 2, "padding": 1}),  # dW in chunks of 2 images, the last of 1
     ((35, 12, 13, 11), (30, 12, 3, 3), {"stride": 2, "padding": 1}),  # in equal ones of 5, where 3 would do
     ((2, 144, 9, 13), (64, 72, 1, 1), {"stride": 2, "groups": 2}),
+    # Input gradients with strides in lanes, whole rows of phases at a time:
+    ((2, 16, 11, 13), (32, 16, 3, 3), {"stride": 2, "padding": 1}),
+    ((1, 31, 7, 9), (24, 31, 4, 5), {"stride": (1, 3), "padding": (1, 2)}),
+    ((2, 48, 9, 14), (20, 48, 5, 5), {"stride": (2, 4), "padding": 2, "dilation": (1, 3)}),
+    ((2, 32, 8, 7), (48, 32, 1, 1), {"stride": 2}),  # phases that see no tap
+    ((2, 32, 6, 3), (24, 32, 3, 3), {"stride": (2, 4), "padding": 1}),  # fewer columns than phases
+    ((2, 24, 8, 1), (32, 24, 2, 2), {"stride": (3, 4), "padding": (3, 1), "dilation": (1, 2)}),
+    ((2, 16, 9, 12), (40, 16, 7, 7), {"stride": 5, "padding": 3}),  # more phases than are taken together
+    ((2, 1, 9, 16), (16, 1, 7, 7), {"stride": 5, "padding": 3}),
+    ((1, 16, 6, 5), (1100, 16, 4, 4), {"stride": 2, "padding": 1}),  # two spans
+    ((1, 16, 2, 1101), (16, 16, 2, 3), {"stride": 2, "padding": 1}),  # rows in two pieces
+    ((1, 32, 34, 41), (260, 32, 3, 3), {"stride": 2, "padding": 1}),  # several bands of rows
     # One tap, and channels enough for products of planes:
     ((3, 40, 7, 9), (37, 40, 1, 1), {}),
     ((17, 66, 6, 7), (64, 33, 1, 1), {"groups": 2}),  # in chunks of 2 images, the last of 1
