@@ -265,19 +265,25 @@ CHAINRULE_INLINE void band_in_lanes(T* y, const T* x, const LaneFilter& f, const
 template <class T>
 CHAINRULE_INLINE void filter_lanes(Team& team, const ConvArrays<T>& a, const LaneFilter& f, T* scratch,
                                    Wanted<T> wanted) {
+  constexpr i64 kNearChannels = 16;
   const LaneCut<T> cut(f);
   const i64 panels = cut.panels(f), phases = f.phases.count();
   parallel_for(team, f.groups * panels, 1, [&](i64 begin, i64 end) {
     for (i64 i = begin; i < end; i++) {
       const i64 group = i / panels, first = i % panels * kPanel<T>;
-      T* to = scratch + group * cut.weights;
-      for (i64 p = 0; p < phases; p++) {
-        const PixelPhase at = f.phases[p];
-        const i64 depth = f.in * at.view.taps();
-        if (depth > 0)
-          pack_panel(to + first * depth, a.w, group, first, at_most(kPanel<T>, f.out - first), f.in, at.taps_y,
-                     at.taps_x);
-        to += panels * kPanel<T> * depth;
+      // Phases share cache lines of w: all of them before the next channels.
+      const i64 most = phases > 1 ? kNearChannels : f.in;
+      Weights<T> w = a.w;
+      for (i64 c = 0; c < f.in; c += most, w.data += most * w.channel) {
+        T* to = scratch + group * cut.weights;
+        for (i64 p = 0; p < phases; p++) {
+          const PixelPhase at = f.phases[p];
+          const i64 taps = at.view.taps();
+          if (taps > 0)
+            pack_panel(to + (first * f.in + c * kPanel<T>)*taps, w, group, first, at_most(kPanel<T>, f.out - first),
+                       at_most(most, f.in - c), at.taps_y, at.taps_x);
+          to += panels * kPanel<T> * f.in * taps;
+        }
       }
     }
   });
