@@ -69,7 +69,20 @@ RESNET20 = (
     + [(64,)] * 12
     + [(10, 64), (10,)]
 )
-LISTS = {"1 of 1e3": [(1000,)], "1 of 1e6": [(1_000_000,)], "1 of 1e7": [(10_000_000,)], "ResNet-20's": RESNET20}
+# Those of a character model of 4 layers, 128 wide: some large ones, many vectors.
+NANOGPT = (
+    [(65, 128), (64, 128)]
+    + [(384, 128), (384,), (128, 128), (128,), (512, 128), (512,), (128, 512), (128,), *[(128,)] * 4] * 4
+    + [(128,), (128,), (65, 128)]
+)
+LISTS = {
+    "1 of 1e3": [(1000,)],
+    "1 of 1e5": [(100_000,)],
+    "1 of 1e6": [(1_000_000,)],
+    "1 of 1e7": [(10_000_000,)],
+    "ResNet-20's": RESNET20,
+    "nanoGPT's": NANOGPT,
+}
 
 
 def steps(shapes: list[tuple[int, ...]], dtype: Any) -> Callable[[np.random.Generator], Any]:
