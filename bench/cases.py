@@ -321,8 +321,9 @@ def convolutions() -> list[Case]:
 
 
 def pools() -> list[Case]:
-    """Pooling of 64x32x28x28, 2x2."""
+    """Pooling of 64x32x28x28, 2x2 and, where windows overlap, 3x3."""
     x, y = (64, 32, 28, 28), (64, 32, 14, 14)
+    torch_max = {"torch": lambda t, *a: list(t.nn.functional.max_pool2d_with_indices(*a))}
 
     def corners(rng: np.random.Generator) -> Any:  # indices that a 2x2 max pooling could return
         row, column = np.meshgrid(np.arange(14), np.arange(14), indexing="ij")
@@ -341,12 +342,8 @@ def pools() -> list[Case]:
 
     label = "64x32x28x28, 2x2"
     cases = [
-        Case(
-            "max_pool2d",
-            label,
-            shaped(x, 2),
-            peers={"torch": lambda t, x, k: list(t.nn.functional.max_pool2d_with_indices(x, k))},
-        ),
+        Case("max_pool2d", label, shaped(x, 2), peers=torch_max),
+        Case("max_pool2d", "64x32x28x28, 3x3 stride 2", shaped(x, 3, 2, 1), peers=torch_max),
         Case("max_pool2d_backward", label, shaped(y, corners, list(x))),
         Case("max_pool2d_gather", label, shaped(x, corners)),
         Case("avg_pool2d", label, shaped(x, 2), peers={"torch": lambda t, x, k: t.nn.functional.avg_pool2d(x, k)}),
