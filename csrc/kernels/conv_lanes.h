@@ -238,7 +238,7 @@ CHAINRULE_INLINE void band_in_lanes(T* y, const T* x, const LaneFilter& f, const
   if (width == 0) return;
   const PixelPhase at = f.phases[first];
   const i64 line_of_y = at.step_y * f.phases.width() * f.y.pixel;
-  Images where = f.y;
+  Images where = f.y;  // of a single column there is no next pixel: planes stay planes
   if (together == 1 && f.phases.width() > 1) where.pixel *= at.step_x;
   y += ((at.row + row * at.step_y) * f.phases.width() + at.column + column * at.step_x) * f.y.pixel;
   const bool in_place = !f.y.planar() && part[0].depth > 0 && !spans;

@@ -42,7 +42,7 @@ CHAINRULE_INLINE bool pointwise(const Conv2d& c) {
 
 // Whether a direct convolution from planes goes in lanes: both ways give the same bits, but in lanes outputs are padded
 // to whole vecs. Short rows make short tiles, which is still less than planes waste there (512 x 7 x 7 -> 512 with
-// stride 2: 1.0 ms instead of 3.4 for one image, 4.0 instead of 8.4 for eight).
+// stride 2: 1.0 ms instead of 3.7 for one image, 4.0 instead of 8.4 for eight).
 template <class T>
 CHAINRULE_INLINE bool worth_lanes(const View& v, i64 in, i64 out) {
   return out * 4 >= round_up(out, vec<T>::size) * 3 && in * 2 >= vec<T>::size && in * v.taps() >= 32;
