@@ -1,12 +1,12 @@
 // The `activation` argument of the bindings whose kernels have an epilogue.
 #pragma once
-#include <string>
+#include <pybind11/pybind11.h>
 
 #include "types.h"
 
 namespace chainrule {
 
-// From its name in Python, argument `arg`; refuses any other.
-Activation activation_named(const char* op, const std::string& name, const char* arg = "activation");
+// From its name, the argument `arg`; refuses any other.
+Activation activation_named(const char* op, pybind11::handle name, const char* arg = "activation");
 
 }  // namespace chainrule

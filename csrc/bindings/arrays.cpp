@@ -71,6 +71,14 @@ constexpr const char* kName<bool> = "bool";
 template <>
 constexpr const char* kName<uint8_t> = "uint8";
 
+// NumPy's own dtype of T in native order, which nearly every array has: told by its address.
+template <class T>
+const PyObject* native_dtype() {
+  static const PyObject* const dtype = py::dtype::of<T>().release().ptr();
+  return dtype;
+}
+const PyObject* dtype_at(const py::array& a) { return py::detail::array_proxy(a.ptr())->descr; }
+
 py::array as_array(const char* op, const char* arg, py::handle x) {
   if (!py::isinstance<py::array>(x)) refuse_type(op, arg, describe(x), "a NumPy array");
   return py::reinterpret_borrow<py::array>(x);
@@ -84,7 +92,7 @@ void want_dtype(const char* op, const char* arg, const py::array& a) {
 }  // namespace
 
 bool is_native(const py::array& a) {
-  const char order = a.dtype().byteorder();
+  const char order = py::detail::array_descriptor_proxy(dtype_at(a))->byteorder;
   return order == '=' || order == '|';
 }
 bool aligned_native(const py::array& a) {
@@ -94,15 +102,16 @@ bool usable(const py::array& a) { return (a.flags() & py::array::c_style) && ali
 
 template <class T>
 bool has_dtype(const py::array& a) {
+  if (dtype_at(a) == native_dtype<T>()) return true;
   const py::dtype want = py::dtype::of<T>(), got = a.dtype();
   return got.kind() == want.kind() && got.itemsize() == want.itemsize();
 }
 
 bool is_float32(const char* op, const char* arg, py::handle x) {
-  const py::dtype d = as_array(op, arg, x).dtype();
-  if (d.kind() != 'f' || (d.itemsize() != 4 && d.itemsize() != 8))
-    refuse_type(op, arg, describe(x), "dtype float32 or float64");
-  return d.itemsize() == 4;
+  const py::array a = as_array(op, arg, x);
+  const bool single = has_dtype<float>(a);
+  if (!single && !has_dtype<double>(a)) refuse_type(op, arg, describe(x), "dtype float32 or float64");
+  return single;
 }
 
 Dtype dtype_of(const char* op, const char* arg, py::handle x) {

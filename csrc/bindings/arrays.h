@@ -5,15 +5,14 @@
 #include <pybind11/pybind11.h>
 
 #include <string>
-#include <vector>
 
+#include "bindings/shape.h"
 #include "runtime/arena.h"
 #include "types.h"
 
 namespace chainrule {
 
 namespace py = pybind11;
-using Shape = std::vector<i64>;
 
 // ValueError / TypeError: "conv2d: argument 'stride' is (0, 1), want positive integers".
 [[noreturn]] void refuse(const char* op, const char* arg, const std::string& got, const std::string& want);

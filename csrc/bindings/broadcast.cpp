@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <vector>
 
 #include "bindings/layout.h"
 #include "runtime/recording.h"
@@ -76,7 +77,7 @@ Broadcast broadcast(const char* op, std::initializer_list<Operand> operands, Wal
   int ndim = 0;
   for (const Operand& o : operands) ndim = std::max(ndim, o.view.ndim);
   Broadcast b;
-  b.shape.assign(size_t(ndim), 1);
+  b.shape = Shape(size_t(ndim), 1);
   for (const Operand& o : operands)
     for (int d = 0; d < o.view.ndim; d++) {
       i64& n = b.shape[size_t(d + ndim - o.view.ndim)];

@@ -58,7 +58,7 @@ Work work_of(const Conv2d& c) {
 }
 
 py::array conv2d(py::handle x_in, py::handle weight, py::handle bias, py::handle stride, py::handle padding,
-                 py::handle dilation, py::handle groups, const std::string& activation, py::handle residual) {
+                 py::handle dilation, py::handle groups, py::handle activation, py::handle residual) {
   const char* op = "conv2d";
   return by_dtype(op, "x", x_in, [&](auto zero) {
     using T = decltype(zero);

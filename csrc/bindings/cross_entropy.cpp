@@ -43,11 +43,7 @@ struct Problem {
     weight = optional_input<T>(op, "weight", weights, {n});
   }
   i64 count() const { return outer * inner; }
-  Shape stats() const {
-    Shape s = {2};
-    s.insert(s.end(), positions.begin(), positions.end());
-    return s;
-  }
+  Shape stats() const { return joined({2}, positions); }
   Shape loss() const { return reduction == Reduction::none ? positions : Shape{}; }
 };
 

@@ -23,15 +23,14 @@ void copy_rows(Team& team, char* out, const char* in, const i64* index, i64 coun
 // The strides, in elements, of an array whose rows lie as those of `a`; *dense: each of a's rows lies together.
 Shape strides_of_rows(const py::array& a, bool* dense) {
   const Shape row(a.shape() + 1, a.shape() + a.ndim());
-  Shape strides = dense_strides(row, 1, [&](int, int d) { return i64(a.strides(d + 1)); });
+  const Shape strides = dense_strides(row, 1, [&](int, int d) { return i64(a.strides(d + 1)); });
   *dense = true;
   i64 size = 1;
   for (size_t d = 0; d < row.size(); d++) {
     *dense = *dense && (row[d] == 1 || i64(a.strides(int(d) + 1)) == strides[d] * i64(a.itemsize()));
     size *= row[d];
   }
-  strides.insert(strides.begin(), size);
-  return strides;
+  return joined({size}, strides);
 }
 
 py::array gather_rows(py::handle x, py::handle index) {

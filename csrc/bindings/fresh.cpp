@@ -42,11 +42,9 @@ py::object make_block(Arena* arena, void* memory) {
 }  // namespace
 
 py::array fresh_array(const py::dtype& dtype, const Shape& shape, const Shape& strides) {
-  constexpr size_t kMostAxes = 64;  // NumPy has no more
   const py::ssize_t item = dtype.itemsize();
   const size_t axes = shape.size();
-  if (axes > kMostAxes) throw py::value_error("an array of " + std::to_string(axes) + " dimensions, want 64 at most");
-  Py_intptr_t sizes[kMostAxes], steps[kMostAxes];
+  Py_intptr_t sizes[Shape::kMostAxes], steps[Shape::kMostAxes];
   size_t bytes = size_t(item);
   for (size_t d = 0; d < axes; d++) {
     sizes[d] = Py_intptr_t(shape[d]);

@@ -1,6 +1,7 @@
 #include "bindings/activation.h"
 #include "bindings/arrays.h"
 #include "bindings/launch.h"
+#include "bindings/needs.h"
 #include "bindings/registry.h"
 
 namespace chainrule {
@@ -41,8 +42,8 @@ Input<T> weight_for(const char* op, py::handle weight, const Input<T>& x) {
   return w;
 }
 
-py::object linear(py::handle x_in, py::handle weight, const py::object& bias, const std::string& activation,
-                  bool return_preactivation, const py::object& residual) {
+py::object linear(py::handle x_in, py::handle weight, py::handle bias, py::handle activation, bool return_preactivation,
+                  py::handle residual) {
   constexpr const char* op = "linear";
   return by_dtype(op, "x", x_in, [&](auto zero) -> py::object {
     using T = decltype(zero);
@@ -78,10 +79,9 @@ py::array sum_of(const char* arg, py::handle x, const Shape& shape, std::initial
   return to.array;
 }
 
-py::tuple linear_backward(py::handle dy_in, py::handle x_in, py::handle weight, const std::string& activation,
-                          const py::object& saved_in, const std::tuple<bool, bool, bool>& needs,
-                          const std::tuple<py::object, py::object>& into, const std::string& input_activation,
-                          const py::object& input_saved) {
+py::tuple linear_backward(py::handle dy_in, py::handle x_in, py::handle weight, py::handle activation,
+                          py::handle saved_in, py::handle needs, py::handle into, py::handle input_activation,
+                          py::handle input_saved) {
   constexpr const char* op = "linear_backward";
   return by_dtype(op, "dy", dy_in, [&](auto zero) {
     using T = decltype(zero);
@@ -90,23 +90,25 @@ py::tuple linear_backward(py::handle dy_in, py::handle x_in, py::handle weight, 
     const auto w = weight_for<T>(op, weight, x);
     const i64 m = rows_of(op, x), n = w.shape(0), k = w.shape(1);
     const auto dy = input<T>(op, "dy", dy_in, with_last(x.shape(), n));
-    const auto saved_by = [&](Activation f, const std::string& name, const char* arg, const py::object& given,
-                              const Shape& shape) {
+    const auto saved_by = [&](Activation f, py::handle name, const char* arg, py::handle given, const Shape& shape) {
       if (f == Activation::none) return Input<T>{};
-      if (given.is_none()) refuse(op, arg, "None", "what the forward pass of activation '" + name + "' saved");
+      if (given.is_none())
+        refuse(op, arg, "None", "what the forward pass of activation " + std::string(py::repr(name)) + " saved");
       return input<T>(op, arg, given, shape);
     };
     const auto saved = saved_by(act, activation, "saved", saved_in, dy.shape());
     const Activation input_act = activation_named(op, input_activation, "input_activation");
     const auto before = saved_by(input_act, input_activation, "input_saved", input_saved, x.shape());
-    const auto [need_dx, need_dw, need_db] = needs;
+    const auto [need_dx, need_dw, need_db] = Needs(op, needs);
+    constexpr const char* pair = "a tuple of two arrays, or None in their place";
+    if (!PyTuple_Check(into.ptr())) refuse_type(op, "into", py::repr(into), pair);
+    if (PyTuple_GET_SIZE(into.ptr()) != 2) refuse(op, "into", py::repr(into), pair);
+    const py::handle into_dw = PyTuple_GET_ITEM(into.ptr(), 0), into_db = PyTuple_GET_ITEM(into.ptr(), 1);
     py::array dx = no_array(), dw = no_array(), db = no_array();
     if (need_dx) dx = empty<T>(op, x.shape());
-    const bool add_dw = need_dw && !std::get<0>(into).is_none(), add_db = need_db && !std::get<1>(into).is_none();
-    if (add_dw)
-      dw = sum_of<T>("into[0]", std::get<0>(into), w.shape(), {dy.array, x.array, w.array, saved.array, before.array});
-    if (add_db)
-      db = sum_of<T>("into[1]", std::get<1>(into), {n}, {dy.array, x.array, w.array, saved.array, before.array, dw});
+    const bool add_dw = need_dw && !into_dw.is_none(), add_db = need_db && !into_db.is_none();
+    if (add_dw) dw = sum_of<T>("into[0]", into_dw, w.shape(), {dy.array, x.array, w.array, saved.array, before.array});
+    if (add_db) db = sum_of<T>("into[1]", into_db, {n}, {dy.array, x.array, w.array, saved.array, before.array, dw});
     if (need_dw && !add_dw) dw = empty<T>(op, w.shape());
     if (need_db && !add_db) db = empty<T>(op, {n});
     const Work work = product_work<T>(double(need_dx) + double(need_dw), m, n, k);
@@ -127,7 +129,7 @@ BINDINGS(linear) {
         py::arg("return_preactivation") = false, py::arg("residual") = py::none());
   m.def("linear_backward", linear_backward, py::arg("dy"), py::arg("x"), py::arg("weight"),
         py::arg("activation") = "none", py::arg("saved") = py::none(),
-        py::arg("needs") = std::make_tuple(true, true, true), py::arg("into") = std::make_tuple(py::none(), py::none()),
+        py::arg("needs") = py::make_tuple(true, true, true), py::arg("into") = py::make_tuple(py::none(), py::none()),
         py::arg("input_activation") = "none", py::arg("input_saved") = py::none());
 }
 

@@ -23,9 +23,7 @@ template <class T>
 bool readable(const py::array& a, i64* ld, bool* transposed) {
   const i64 item = sizeof(T), d = a.ndim();
   const i64 rows = a.shape(d - 2), columns = a.shape(d - 1), down = a.strides(d - 2), across = a.strides(d - 1);
-  const char order = a.dtype().byteorder();
-  const int aligned = py::detail::npy_api::NPY_ARRAY_ALIGNED_;
-  if (!(a.flags() & aligned) || (order != '=' && order != '|') || a.size() == 0) return false;
+  if (!aligned_native(a) || a.size() == 0) return false;
   for (i64 i = 0; i < d; i++)
     if (a.strides(i) % item) return false;
   if ((columns == 1 || across == item) && (rows == 1 || down >= columns * item)) {
@@ -45,8 +43,7 @@ template <class T>
 Matrices<T> matrices(const char* op, const char* arg, py::handle x, bool transpose) {
   if (!py::isinstance<py::array>(x)) refuse_type(op, arg, describe(x), "a NumPy array");
   auto a = py::reinterpret_borrow<py::array>(x);
-  if (!py::isinstance<py::array_t<T>>(x) && !a.dtype().is(py::dtype::of<T>()))
-    input<T>(op, arg, x);  // refuses the dtype
+  if (!has_dtype<T>(a)) input<T>(op, arg, x);  // refuses it
   if (a.ndim() < 2) refuse(op, arg, describe(a), "2 dimensions or more");
   Matrices<T> m;
   bool lies_transposed = false;

@@ -2,22 +2,11 @@
 #include "bindings/images.h"
 #include "bindings/launch.h"
 #include "bindings/losses.h"
+#include "bindings/needs.h"
 #include "bindings/registry.h"
 
 namespace chainrule {
 namespace {
-
-struct Needs {
-  bool dx, dweight, dbias;
-  Needs(const char* op, py::handle needs) {
-    if (!py::isinstance<py::tuple>(needs) || py::len(needs) != 3)
-      refuse(op, "needs", py::repr(needs), "a tuple of three bools");
-    const auto t = py::reinterpret_borrow<py::tuple>(needs);
-    dx = py::cast<bool>(t[0]);
-    dweight = py::cast<bool>(t[1]);
-    dbias = py::cast<bool>(t[2]);
-  }
-};
 
 template <class T>
 py::object wanted(const char* op, bool want, const Shape& shape) {
@@ -116,7 +105,7 @@ py::array empty_batch(const char* op, const Images<T>& like) {
 }
 
 py::tuple batch_norm(py::handle x, py::handle weight, py::handle bias, py::handle running_mean, py::handle running_var,
-                     bool training, double momentum, double eps, py::handle residual, const std::string& activation) {
+                     bool training, double momentum, double eps, py::handle residual, py::handle activation) {
   constexpr const char* op = "batch_norm";
   return by_dtype(op, "x", x, [&](auto zero) {
     using T = decltype(zero);
@@ -155,7 +144,7 @@ py::tuple batch_norm(py::handle x, py::handle weight, py::handle bias, py::handl
 }
 
 py::tuple batch_norm_backward(py::handle dy, py::handle x, py::handle mean, py::handle rstd, py::handle weight,
-                              bool training, py::handle needs, py::handle bias, const std::string& activation) {
+                              bool training, py::handle needs, py::handle bias, py::handle activation) {
   constexpr const char* op = "batch_norm_backward";
   return by_dtype(op, "dy", dy, [&](auto zero) {
     using T = decltype(zero);
@@ -171,7 +160,7 @@ py::tuple batch_norm_backward(py::handle dy, py::handle x, py::handle mean, py::
     const Needs need(op, needs);
     const Activation act = activation_named(op, activation);
     if (act != Activation::none && act != Activation::relu)
-      refuse(op, "activation", "'" + activation + "'", "'none' or 'relu'");
+      refuse(op, "activation", py::repr(activation), "'none' or 'relu'");
     py::object dx = need.dx ? py::object(empty_batch<T>(op, in)) : py::object(py::none()),
                dweight = wanted<T>(op, need.dweight, Shape{f.channels}),
                dbias = wanted<T>(op, need.dbias, Shape{f.channels});

@@ -59,7 +59,7 @@ Pattern::Pattern(py::handle x, py::handle tensor_type) : type_(py::type::of(x)) 
     kind_ = kArray;
     const auto a = py::reinterpret_borrow<py::array>(array);
     dtype_ = a.dtype();
-    shape_.assign(a.shape(), a.shape() + a.ndim());
+    shape_ = shape_of(a);
     strides_ = dense_strides(a);
     item_ = i64(a.itemsize());
   } else if (PyTuple_Check(x.ptr()) || PyList_Check(x.ptr())) {

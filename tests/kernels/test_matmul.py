@@ -58,7 +58,10 @@ BAD_CALLS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: kernels.linear_backward(DY, X, W, into=(W.T.copy().T, None)), ValueError, r"argument 'into\[0\]'"),
     (lambda: kernels.linear_backward(DY, X, W, into=(W.astype(float), None)), TypeError, r"argument 'into\[0\]'"),
     (lambda: kernels.linear_backward(DY, X, W, into=(1, None)), TypeError, r"argument 'into\[0\]'"),  # type: ignore[arg-type]
-    (lambda: kernels.linear_backward(DY, X, W, into=None), TypeError, "linear_backward"),  # type: ignore[arg-type]
+    (lambda: kernels.linear_backward(DY, X, W, into=None), TypeError, "argument 'into' is None"),  # type: ignore[arg-type]
+    (lambda: kernels.linear_backward(DY, X, W, into=(W,)), ValueError, "argument 'into' is"),  # type: ignore[arg-type]
+    (lambda: kernels.linear_backward(DY, X, W, needs=[True] * 3), TypeError, "argument 'needs' is"),  # type: ignore[arg-type]
+    (lambda: kernels.linear_backward(DY, X, W, 1), TypeError, "argument 'activation' is 1, want a string"),  # type: ignore[arg-type]
     (lambda: kernels.linear_backward(DY.astype(int), X, W), TypeError, "linear_backward: argument 'dy'"),
     (lambda: kernels.linear_backward(DY[:, :3], X, W), ValueError, r"linear_backward: argument 'dy'.*shape \(5, 4\)"),
     (lambda: kernels.linear_backward(DY[:4], X, W), ValueError, r"linear_backward: argument 'dy'.*shape \(5, 4\)"),
@@ -78,7 +81,7 @@ BAD_CALLS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     ),
     (lambda: kernels.linear_backward(DY, X, W, input_activation="elu"), ValueError, "argument 'input_activation'"),
     (lambda: kernels.linear_backward(DY, X, W, "elu", DY), ValueError, "linear_backward: argument 'activation'"),
-    (lambda: kernels.linear_backward(DY, X, W, needs=(True,)), TypeError, "linear_backward"),  # type: ignore[arg-type]
+    (lambda: kernels.linear_backward(DY, X, W, needs=(True,)), ValueError, "argument 'needs' is"),  # type: ignore[arg-type]
 ]
 
 
