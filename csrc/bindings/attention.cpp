@@ -146,10 +146,10 @@ py::tuple attention_backward(py::handle dout, py::handle query, py::handle key, 
 }  // namespace
 
 BINDINGS(attention) {
-  m.def("attention", attention, py::arg("query"), py::arg("key"), py::arg("value"), py::arg("is_causal") = false,
-        py::arg("scale") = py::none());
-  m.def("attention_backward", attention_backward, py::arg("dout"), py::arg("query"), py::arg("key"), py::arg("value"),
-        py::arg("out"), py::arg("lse"), py::arg("is_causal") = false, py::arg("scale") = py::none());
+  define(m, "attention", attention, py::arg("query"), py::arg("key"), py::arg("value"), py::arg("is_causal") = false,
+         py::arg("scale") = py::none());
+  define(m, "attention_backward", attention_backward, py::arg("dout"), py::arg("query"), py::arg("key"),
+         py::arg("value"), py::arg("out"), py::arg("lse"), py::arg("is_causal") = false, py::arg("scale") = py::none());
 }
 
 }  // namespace chainrule

@@ -55,9 +55,9 @@ py::array cast(py::handle x, const py::dtype& dtype) {
 }  // namespace
 
 BINDINGS(compare) {
-#define COMPARE(name)                                                                                              \
-  m.def(                                                                                                           \
-      #name, [](py::handle a, py::handle b) { return compare(#name, a, b, kernels<float>().name); }, py::arg("a"), \
+#define COMPARE(name)                                                                                                 \
+  define(                                                                                                             \
+      m, #name, [](py::handle a, py::handle b) { return compare(#name, a, b, kernels<float>().name); }, py::arg("a"), \
       py::arg("b"));
   COMPARE(eq)
   COMPARE(ge)
@@ -69,7 +69,7 @@ BINDINGS(compare) {
   COMPARE(lt)
   COMPARE(ne)
 #undef COMPARE
-  m.def("cast", cast, py::arg("x"), py::arg("dtype"));
+  define(m, "cast", cast, py::arg("x"), py::arg("dtype"));
 }
 
 }  // namespace chainrule

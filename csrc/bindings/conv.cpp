@@ -132,13 +132,13 @@ py::array conv2d_backward_bias(py::handle dy) {
 
 BINDINGS(conv) {
   using py::arg;
-  m.def("conv2d", conv2d, arg("x"), arg("weight"), arg("bias") = py::none(), arg("stride") = 1, arg("padding") = 0,
-        arg("dilation") = 1, arg("groups") = 1, arg("activation") = "none", arg("residual") = py::none());
-  m.def("conv2d_backward_input", conv2d_backward_input, arg("dy"), arg("weight"), arg("input_shape"), arg("stride") = 1,
-        arg("padding") = 0, arg("dilation") = 1, arg("groups") = 1);
-  m.def("conv2d_backward_weight", conv2d_backward_weight, arg("dy"), arg("x"), arg("weight_shape"), arg("stride") = 1,
-        arg("padding") = 0, arg("dilation") = 1, arg("groups") = 1);
-  m.def("conv2d_backward_bias", conv2d_backward_bias, arg("dy"));
+  define(m, "conv2d", conv2d, arg("x"), arg("weight"), arg("bias") = py::none(), arg("stride") = 1, arg("padding") = 0,
+         arg("dilation") = 1, arg("groups") = 1, arg("activation") = "none", arg("residual") = py::none());
+  define(m, "conv2d_backward_input", conv2d_backward_input, arg("dy"), arg("weight"), arg("input_shape"),
+         arg("stride") = 1, arg("padding") = 0, arg("dilation") = 1, arg("groups") = 1);
+  define(m, "conv2d_backward_weight", conv2d_backward_weight, arg("dy"), arg("x"), arg("weight_shape"),
+         arg("stride") = 1, arg("padding") = 0, arg("dilation") = 1, arg("groups") = 1);
+  define(m, "conv2d_backward_bias", conv2d_backward_bias, arg("dy"));
 }
 
 }  // namespace chainrule

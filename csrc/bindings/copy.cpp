@@ -172,14 +172,14 @@ py::array contiguous(const char* op, const py::array& x) {
 }
 
 BINDINGS(copy) {
-  m.def("copy", copy, py::arg("x"), py::arg("out") = py::none());
-  m.def("fill", fill, py::arg("out"), py::arg("value"));
-  m.def(
-      "empty",
+  define(m, "copy", copy, py::arg("x"), py::arg("out") = py::none());
+  define(m, "fill", fill, py::arg("out"), py::arg("value"));
+  define(
+      m, "empty",
       [](py::handle shape, const py::dtype& dtype) { return empty("empty", dtype, sizes("empty", "shape", shape)); },
       py::arg("shape"), py::arg("dtype"));
-  m.def(
-      "dense_strides",
+  define(
+      m, "dense_strides",
       [](const py::array& x) {
         py::tuple strides(x.ndim());
         size_t d = 0;
@@ -187,8 +187,8 @@ BINDINGS(copy) {
         return strides;
       },
       py::arg("x"));
-  m.def(
-      "empty_like",
+  define(
+      m, "empty_like",
       [](py::handle x, const py::dtype& dtype) {
         return empty_like("empty_like", dtype, numeric("empty_like", "x", x));
       },

@@ -84,9 +84,9 @@ py::array cross_entropy_backward(py::handle dloss, py::handle x, py::handle targ
 BINDINGS(cross_entropy) {
   const py::arg_v weight = py::arg("weight") = py::none(), ignore = py::arg("ignore_index") = -100,
                   smoothing = py::arg("label_smoothing") = 0.0, reduction = py::arg("reduction") = "mean";
-  m.def("cross_entropy", cross_entropy, py::arg("x"), py::arg("target"), weight, ignore, smoothing, reduction);
-  m.def("cross_entropy_backward", cross_entropy_backward, py::arg("dloss"), py::arg("x"), py::arg("target"),
-        py::arg("stats"), py::arg("total"), weight, ignore, smoothing, reduction);
+  define(m, "cross_entropy", cross_entropy, py::arg("x"), py::arg("target"), weight, ignore, smoothing, reduction);
+  define(m, "cross_entropy_backward", cross_entropy_backward, py::arg("dloss"), py::arg("x"), py::arg("target"),
+         py::arg("stats"), py::arg("total"), weight, ignore, smoothing, reduction);
 }
 
 }  // namespace chainrule

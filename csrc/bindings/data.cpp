@@ -69,7 +69,7 @@ py::array gather_rows(py::handle x, py::handle index) {
 
 BINDINGS(data) {
   name_function(reinterpret_cast<const void*>(copy_rows), "gather_rows");
-  m.def("gather_rows", gather_rows, py::arg("x"), py::arg("index"));
+  define(m, "gather_rows", gather_rows, py::arg("x"), py::arg("index"));
 }
 
 }  // namespace chainrule

@@ -65,10 +65,10 @@ void accumulate(py::handle y_in, py::handle x_in) {
 }  // namespace
 
 BINDINGS(elementwise) {
-  m.def("accumulate", accumulate, py::arg("y"), py::arg("x"));
+  define(m, "accumulate", accumulate, py::arg("y"), py::arg("x"));
 #define BINARY(name, cost)                                                              \
-  m.def(                                                                                \
-      #name,                                                                            \
+  define(                                                                               \
+      m, #name,                                                                         \
       [](py::handle a, py::handle b) {                                                  \
         return binary(#name, a, b, cost, [](const auto& table) { return table.name; }); \
       },                                                                                \
@@ -81,7 +81,7 @@ BINDINGS(elementwise) {
   BINARY(pow, 4)
   BINARY(sub, 0)
 #undef BINARY
-  m.def("where", where, py::arg("condition"), py::arg("a"), py::arg("b"));
+  define(m, "where", where, py::arg("condition"), py::arg("a"), py::arg("b"));
 }
 
 }  // namespace chainrule

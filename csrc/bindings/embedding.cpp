@@ -52,9 +52,9 @@ py::array embedding_backward(py::handle dy, py::handle index, i64 rows, py::hand
 }  // namespace
 
 BINDINGS(embedding) {
-  m.def("embedding", embedding, py::arg("weight"), py::arg("index"));
-  m.def("embedding_backward", embedding_backward, py::arg("dy"), py::arg("index"), py::arg("rows"),
-        py::arg("padding_idx") = py::none());
+  define(m, "embedding", embedding, py::arg("weight"), py::arg("index"));
+  define(m, "embedding_backward", embedding_backward, py::arg("dy"), py::arg("index"), py::arg("rows"),
+         py::arg("padding_idx") = py::none());
 }
 
 }  // namespace chainrule

@@ -70,8 +70,8 @@ BINDINGS(fresh) {
   static PyType_Spec spec = {"chainrule._core.Block", int(sizeof(Block)), 0, flags, slots};
   g_block_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
   if (!g_block_type) throw py::error_already_set();
-  m.def(
-      "set_recorded_type",
+  define(
+      m, "set_recorded_type",
       [](py::handle type) { g_recorded_type = reinterpret_cast<PyTypeObject*>(type.inc_ref().ptr()); },
       py::arg("type"));
 }

@@ -52,8 +52,8 @@ py::array empty_images(const char* op, const Shape& shape, Format format) {
 }
 
 BINDINGS(images) {
-  m.def(
-      "is_channels_last", [](const py::array& x) { return format_of(x) == Format::channels_last; }, py::arg("x"));
+  define(
+      m, "is_channels_last", [](const py::array& x) { return format_of(x) == Format::channels_last; }, py::arg("x"));
 }
 
 #define INSTANCE(T)                                                                         \

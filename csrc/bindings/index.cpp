@@ -169,12 +169,12 @@ py::array cumsum(py::handle x, py::handle axis) {
 
 BINDINGS(index) {
   using py::arg;
-  m.def("index_places", index_places, arg("index"), arg("n"), arg("base") = py::none(), arg("from_end") = true);
-  m.def("index_select", index_select, arg("x"), arg("index"), arg("axis"));
-  m.def("gather", gather, arg("x"), arg("index"), arg("axis"));
+  define(m, "index_places", index_places, arg("index"), arg("n"), arg("base") = py::none(), arg("from_end") = true);
+  define(m, "index_select", index_select, arg("x"), arg("index"), arg("axis"));
+  define(m, "gather", gather, arg("x"), arg("index"), arg("axis"));
 #define WRITE(name, how, rows)                                                                         \
-  m.def(                                                                                               \
-      #name,                                                                                           \
+  define(                                                                                              \
+      m, #name,                                                                                        \
       [](py::handle y, py::handle index, py::handle source, py::handle axis) {                         \
         return how(#name, y, index, source, axis, rows, [](const auto& table) { return table.name; }); \
       },                                                                                               \
@@ -185,8 +185,8 @@ BINDINGS(index) {
   WRITE(scatter_add, sum, false)
 #undef WRITE
 #define TRIANGLE(name)                                                                     \
-  m.def(                                                                                   \
-      #name,                                                                               \
+  define(                                                                                  \
+      m, #name,                                                                            \
       [](py::handle x, i64 diagonal) {                                                     \
         return triangle(#name, x, diagonal, [](const auto& table) { return table.name; }); \
       },                                                                                   \
@@ -194,7 +194,7 @@ BINDINGS(index) {
   TRIANGLE(tril)
   TRIANGLE(triu)
 #undef TRIANGLE
-  m.def("cumsum", cumsum, arg("x"), arg("axis"));
+  define(m, "cumsum", cumsum, arg("x"), arg("axis"));
 }
 
 }  // namespace chainrule

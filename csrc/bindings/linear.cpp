@@ -125,12 +125,12 @@ py::tuple linear_backward(py::handle dy_in, py::handle x_in, py::handle weight, 
 }  // namespace
 
 BINDINGS(linear) {
-  m.def("linear", linear, py::arg("x"), py::arg("weight"), py::arg("bias") = py::none(), py::arg("activation") = "none",
-        py::arg("return_preactivation") = false, py::arg("residual") = py::none());
-  m.def("linear_backward", linear_backward, py::arg("dy"), py::arg("x"), py::arg("weight"),
-        py::arg("activation") = "none", py::arg("saved") = py::none(),
-        py::arg("needs") = py::make_tuple(true, true, true), py::arg("into") = py::make_tuple(py::none(), py::none()),
-        py::arg("input_activation") = "none", py::arg("input_saved") = py::none());
+  define(m, "linear", linear, py::arg("x"), py::arg("weight"), py::arg("bias") = py::none(),
+         py::arg("activation") = "none", py::arg("return_preactivation") = false, py::arg("residual") = py::none());
+  define(m, "linear_backward", linear_backward, py::arg("dy"), py::arg("x"), py::arg("weight"),
+         py::arg("activation") = "none", py::arg("saved") = py::none(),
+         py::arg("needs") = py::make_tuple(true, true, true), py::arg("into") = py::make_tuple(py::none(), py::none()),
+         py::arg("input_activation") = "none", py::arg("input_saved") = py::none());
 }
 
 }  // namespace chainrule

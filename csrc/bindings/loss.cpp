@@ -97,11 +97,11 @@ py::array bce_backward(py::handle dloss, py::handle x, py::handle target, py::ha
 BINDINGS(loss) {
   const py::arg_v weight = py::arg("weight") = py::none(), pos_weight = py::arg("pos_weight") = py::none(),
                   reduction = py::arg("reduction") = "mean";
-  m.def("mse_loss", mse_loss, py::arg("x"), py::arg("target"), reduction);
-  m.def("mse_loss_backward", mse_loss_backward, py::arg("dloss"), py::arg("x"), py::arg("target"), reduction);
-  m.def("binary_cross_entropy_with_logits", bce, py::arg("x"), py::arg("target"), weight, pos_weight, reduction);
-  m.def("binary_cross_entropy_with_logits_backward", bce_backward, py::arg("dloss"), py::arg("x"), py::arg("target"),
-        weight, pos_weight, reduction);
+  define(m, "mse_loss", mse_loss, py::arg("x"), py::arg("target"), reduction);
+  define(m, "mse_loss_backward", mse_loss_backward, py::arg("dloss"), py::arg("x"), py::arg("target"), reduction);
+  define(m, "binary_cross_entropy_with_logits", bce, py::arg("x"), py::arg("target"), weight, pos_weight, reduction);
+  define(m, "binary_cross_entropy_with_logits_backward", bce_backward, py::arg("dloss"), py::arg("x"),
+         py::arg("target"), weight, pos_weight, reduction);
 }
 
 }  // namespace chainrule

@@ -140,7 +140,8 @@ py::array matmul(py::handle a, py::handle b, bool transpose_a, bool transpose_b)
 }  // namespace
 
 BINDINGS(matmul) {
-  m.def("matmul", matmul, py::arg("a"), py::arg("b"), py::arg("transpose_a") = false, py::arg("transpose_b") = false);
+  define(m, "matmul", matmul, py::arg("a"), py::arg("b"), py::arg("transpose_a") = false,
+         py::arg("transpose_b") = false);
 }
 
 }  // namespace chainrule

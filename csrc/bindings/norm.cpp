@@ -184,18 +184,18 @@ void increment(py::handle counter) {
 }  // namespace
 
 BINDINGS(norm) {
-  m.def("increment", increment, py::arg("counter"));
+  define(m, "increment", increment, py::arg("counter"));
   name_function(reinterpret_cast<const void*>(increment_by_one), "increment");
   const py::arg_v weight = py::arg("weight") = py::none(), bias = py::arg("bias") = py::none(),
                   eps = py::arg("eps") = 1e-5, needs = py::arg("needs") = py::make_tuple(true, true, true);
-  m.def("layer_norm", layer_norm, py::arg("x"), weight, bias, eps, py::arg("axes") = 1);
-  m.def("layer_norm_backward", layer_norm_backward, py::arg("dy"), py::arg("x"), py::arg("mean"), py::arg("rstd"),
-        weight, py::arg("axes") = 1, needs);
-  m.def("batch_norm", batch_norm, py::arg("x"), weight, bias, py::arg("running_mean") = py::none(),
-        py::arg("running_var") = py::none(), py::arg("training") = true, py::arg("momentum") = 0.1, eps,
-        py::arg("residual") = py::none(), py::arg("activation") = "none");
-  m.def("batch_norm_backward", batch_norm_backward, py::arg("dy"), py::arg("x"), py::arg("mean"), py::arg("rstd"),
-        weight, py::arg("training") = true, needs, bias, py::arg("activation") = "none");
+  define(m, "layer_norm", layer_norm, py::arg("x"), weight, bias, eps, py::arg("axes") = 1);
+  define(m, "layer_norm_backward", layer_norm_backward, py::arg("dy"), py::arg("x"), py::arg("mean"), py::arg("rstd"),
+         weight, py::arg("axes") = 1, needs);
+  define(m, "batch_norm", batch_norm, py::arg("x"), weight, bias, py::arg("running_mean") = py::none(),
+         py::arg("running_var") = py::none(), py::arg("training") = true, py::arg("momentum") = 0.1, eps,
+         py::arg("residual") = py::none(), py::arg("activation") = "none");
+  define(m, "batch_norm_backward", batch_norm_backward, py::arg("dy"), py::arg("x"), py::arg("mean"), py::arg("rstd"),
+         weight, py::arg("training") = true, needs, bias, py::arg("activation") = "none");
 }
 
 }  // namespace chainrule

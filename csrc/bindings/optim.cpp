@@ -292,14 +292,14 @@ void clip_grad_value(py::handle grads, double limit) {
 }  // namespace
 
 BINDINGS(optim) {
-  m.def("sgd", sgd, py::arg("params"), py::arg("grads"), py::arg("buffers"), py::arg("steps"), py::arg("lr"),
-        py::arg("momentum"), py::arg("dampening"), py::arg("weight_decay"), py::arg("nesterov"), py::arg("maximize"));
-  m.def("adam", adam, py::arg("params"), py::arg("grads"), py::arg("exp_avgs"), py::arg("exp_avg_sqs"),
-        py::arg("max_exp_avg_sqs"), py::arg("steps"), py::arg("lr"), py::arg("beta1"), py::arg("beta2"), py::arg("eps"),
-        py::arg("weight_decay"), py::arg("decoupled"), py::arg("maximize"));
-  m.def("total_norm", total_norm, py::arg("arrays"));
-  m.def("clip_grad_norm", clip_grad_norm, py::arg("grads"), py::arg("max_norm"));
-  m.def("clip_grad_value", clip_grad_value, py::arg("grads"), py::arg("limit"));
+  define(m, "sgd", sgd, py::arg("params"), py::arg("grads"), py::arg("buffers"), py::arg("steps"), py::arg("lr"),
+         py::arg("momentum"), py::arg("dampening"), py::arg("weight_decay"), py::arg("nesterov"), py::arg("maximize"));
+  define(m, "adam", adam, py::arg("params"), py::arg("grads"), py::arg("exp_avgs"), py::arg("exp_avg_sqs"),
+         py::arg("max_exp_avg_sqs"), py::arg("steps"), py::arg("lr"), py::arg("beta1"), py::arg("beta2"),
+         py::arg("eps"), py::arg("weight_decay"), py::arg("decoupled"), py::arg("maximize"));
+  define(m, "total_norm", total_norm, py::arg("arrays"));
+  define(m, "clip_grad_norm", clip_grad_norm, py::arg("grads"), py::arg("max_norm"));
+  define(m, "clip_grad_value", clip_grad_value, py::arg("grads"), py::arg("limit"));
 }
 
 }  // namespace chainrule

@@ -34,8 +34,8 @@ double multiply_add_rate(int threads) {
 }  // namespace
 
 BINDINGS(peaks) {
-  m.def(
-      "multiply_add_rate",
+  define(
+      m, "multiply_add_rate",
       [](bool float64) {
         const py::gil_scoped_release release;
         return float64 ? multiply_add_rate<double>(num_threads()) : multiply_add_rate<float>(num_threads());

@@ -218,17 +218,17 @@ py::array adaptive_avg_pool2d_backward(py::handle dy, py::handle input_shape) {
 
 BINDINGS(pool) {
   using py::arg;
-  m.def("max_pool2d", max_pool2d, arg("x"), arg("kernel_size"), arg("stride") = py::none(), arg("padding") = 0,
-        arg("dilation") = 1, arg("ceil_mode") = false, arg("return_indices") = true);
-  m.def("max_pool2d_backward", max_pool2d_backward, arg("dy"), arg("indices"), arg("input_shape"));
-  m.def("max_pool2d_gather", max_pool2d_gather, arg("x"), arg("indices"));
-  m.def("avg_pool2d", avg_pool2d, arg("x"), arg("kernel_size"), arg("stride") = py::none(), arg("padding") = 0,
-        arg("ceil_mode") = false, arg("count_include_pad") = true, arg("divisor_override") = py::none());
-  m.def("avg_pool2d_backward", avg_pool2d_backward, arg("dy"), arg("input_shape"), arg("kernel_size"),
-        arg("stride") = py::none(), arg("padding") = 0, arg("ceil_mode") = false, arg("count_include_pad") = true,
-        arg("divisor_override") = py::none());
-  m.def("adaptive_avg_pool2d", adaptive_avg_pool2d, arg("x"), arg("output_size"));
-  m.def("adaptive_avg_pool2d_backward", adaptive_avg_pool2d_backward, arg("dy"), arg("input_shape"));
+  define(m, "max_pool2d", max_pool2d, arg("x"), arg("kernel_size"), arg("stride") = py::none(), arg("padding") = 0,
+         arg("dilation") = 1, arg("ceil_mode") = false, arg("return_indices") = true);
+  define(m, "max_pool2d_backward", max_pool2d_backward, arg("dy"), arg("indices"), arg("input_shape"));
+  define(m, "max_pool2d_gather", max_pool2d_gather, arg("x"), arg("indices"));
+  define(m, "avg_pool2d", avg_pool2d, arg("x"), arg("kernel_size"), arg("stride") = py::none(), arg("padding") = 0,
+         arg("ceil_mode") = false, arg("count_include_pad") = true, arg("divisor_override") = py::none());
+  define(m, "avg_pool2d_backward", avg_pool2d_backward, arg("dy"), arg("input_shape"), arg("kernel_size"),
+         arg("stride") = py::none(), arg("padding") = 0, arg("ceil_mode") = false, arg("count_include_pad") = true,
+         arg("divisor_override") = py::none());
+  define(m, "adaptive_avg_pool2d", adaptive_avg_pool2d, arg("x"), arg("output_size"));
+  define(m, "adaptive_avg_pool2d_backward", adaptive_avg_pool2d_backward, arg("dy"), arg("input_shape"));
 }
 
 }  // namespace chainrule

@@ -126,18 +126,19 @@ std::pair<u64, u64> pair(RandomKey key) { return {key.seed, key.offset}; }
 BINDINGS(random) {
   name_function(reinterpret_cast<const void*>(integers), "randint");
   name_function(reinterpret_cast<const void*>(permutation), "randperm");
-  m.def("uniform", uniform, py::arg("shape"), py::arg("seed"), py::arg("offset"), py::arg("low"), py::arg("high"),
-        py::arg("dtype"));
-  m.def("normal", normal, py::arg("shape"), py::arg("seed"), py::arg("offset"), py::arg("mean"), py::arg("std"),
-        py::arg("dtype"));
-  m.def("bernoulli", bernoulli, py::arg("shape"), py::arg("p"), py::arg("seed"), py::arg("offset"), py::arg("dtype"));
-  m.def("dropout", dropout, py::arg("x"), py::arg("p"), py::arg("seed"), py::arg("offset"));
-  m.def("dropout_backward", dropout_backward, py::arg("dy"), py::arg("mask"), py::arg("p"));
-  m.def("randint", random_integers_array, py::arg("shape"), py::arg("low"), py::arg("high"), py::arg("seed"),
-        py::arg("offset"));
-  m.def("randperm", random_permutation_array, py::arg("n"), py::arg("seed"), py::arg("offset"));
-  m.def(
-      "philox_block",
+  define(m, "uniform", uniform, py::arg("shape"), py::arg("seed"), py::arg("offset"), py::arg("low"), py::arg("high"),
+         py::arg("dtype"));
+  define(m, "normal", normal, py::arg("shape"), py::arg("seed"), py::arg("offset"), py::arg("mean"), py::arg("std"),
+         py::arg("dtype"));
+  define(m, "bernoulli", bernoulli, py::arg("shape"), py::arg("p"), py::arg("seed"), py::arg("offset"),
+         py::arg("dtype"));
+  define(m, "dropout", dropout, py::arg("x"), py::arg("p"), py::arg("seed"), py::arg("offset"));
+  define(m, "dropout_backward", dropout_backward, py::arg("dy"), py::arg("mask"), py::arg("p"));
+  define(m, "randint", random_integers_array, py::arg("shape"), py::arg("low"), py::arg("high"), py::arg("seed"),
+         py::arg("offset"));
+  define(m, "randperm", random_permutation_array, py::arg("n"), py::arg("seed"), py::arg("offset"));
+  define(
+      m, "philox_block",
       [](const std::array<u32, 4>& counter, const std::array<u32, 2>& key) {
         std::array<u32, 4> words;
         philox_block(counter.data(), key.data(), words.data());

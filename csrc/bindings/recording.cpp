@@ -287,8 +287,8 @@ BINDINGS(recording) {
   py::register_exception<RecordingError>(m, "RecordingError", PyExc_RuntimeError);
   g_missing = py::module_::import("builtins").attr("object")().release();
   m.attr("MISSING") = g_missing;
-  m.def("is_recording", [] { return Recording::active() != nullptr; });
-  m.def("replay", replay, py::arg("steps"), py::arg("args"), py::arg("kwargs"));
+  define(m, "is_recording", [] { return Recording::active() != nullptr; });
+  define(m, "replay", replay, py::arg("steps"), py::arg("args"), py::arg("kwargs"));
   py::class_<RecordedStep>(m, "RecordedStep")
       .def(py::init<>())
       .def("begin", [](RecordedStep& s) { s.recording.begin(); })

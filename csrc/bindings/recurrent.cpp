@@ -111,10 +111,10 @@ py::tuple lstm_backward(py::handle dout, py::handle gates, py::handle cells, py:
 }  // namespace
 
 BINDINGS(recurrent) {
-  m.def("lstm", lstm, py::arg("x"), py::arg("weight_hh"), py::arg("h0"), py::arg("c0"), py::arg("reverse") = false,
-        py::arg("index") = py::none());
-  m.def("lstm_backward", lstm_backward, py::arg("dout"), py::arg("gates"), py::arg("cells"), py::arg("c0"),
-        py::arg("weight_hh"), py::arg("dhn") = py::none(), py::arg("dcn") = py::none(), py::arg("reverse") = false);
+  define(m, "lstm", lstm, py::arg("x"), py::arg("weight_hh"), py::arg("h0"), py::arg("c0"), py::arg("reverse") = false,
+         py::arg("index") = py::none());
+  define(m, "lstm_backward", lstm_backward, py::arg("dout"), py::arg("gates"), py::arg("cells"), py::arg("c0"),
+         py::arg("weight_hh"), py::arg("dhn") = py::none(), py::arg("dcn") = py::none(), py::arg("reverse") = false);
 }
 
 }  // namespace chainrule

@@ -183,15 +183,15 @@ py::tuple var_mean(py::handle x, py::handle axis, double correction, bool keepdi
 
 BINDINGS(reduce) {
   const py::arg_v axis = py::arg("axis") = py::none(), keepdims = py::arg("keepdims") = false;
-  m.def("sum", sum, py::arg("x"), axis, keepdims);
-  m.def("mean", mean, py::arg("x"), axis, keepdims);
-  m.def("amax", amax, py::arg("x"), axis, keepdims);
-  m.def("amin", amin, py::arg("x"), axis, keepdims);
-  m.def("max", max, py::arg("x"), axis, keepdims);
-  m.def("min", min, py::arg("x"), axis, keepdims);
-  m.def("argmax", argmax, py::arg("x"), axis, keepdims);
-  m.def("argmin", argmin, py::arg("x"), axis, keepdims);
-  m.def("var_mean", var_mean, py::arg("x"), axis, py::arg("correction") = 1.0, keepdims);
+  define(m, "sum", sum, py::arg("x"), axis, keepdims);
+  define(m, "mean", mean, py::arg("x"), axis, keepdims);
+  define(m, "amax", amax, py::arg("x"), axis, keepdims);
+  define(m, "amin", amin, py::arg("x"), axis, keepdims);
+  define(m, "max", max, py::arg("x"), axis, keepdims);
+  define(m, "min", min, py::arg("x"), axis, keepdims);
+  define(m, "argmax", argmax, py::arg("x"), axis, keepdims);
+  define(m, "argmin", argmin, py::arg("x"), axis, keepdims);
+  define(m, "var_mean", var_mean, py::arg("x"), axis, py::arg("correction") = 1.0, keepdims);
 }
 
 }  // namespace chainrule

@@ -1,5 +1,5 @@
 #pragma once
-#include <pybind11/pybind11.h>
+#include "bindings/define.h"
 
 namespace chainrule {
 
@@ -13,7 +13,7 @@ struct Binder {
 
 }  // namespace chainrule
 
-// BINDINGS(pool) { m.def(...); }
+// BINDINGS(pool) { define(m, ...); }
 #define BINDINGS(family)                                   \
   static void bind_##family(pybind11::module_& m);         \
   static chainrule::Binder binder_##family(bind_##family); \

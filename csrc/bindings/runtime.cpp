@@ -16,21 +16,21 @@ BINDINGS(runtime) {
   set_num_threads(threads.count);
   if (!threads.warning.empty() && PyErr_WarnEx(PyExc_RuntimeWarning, threads.warning.c_str(), 1) < 0)
     throw py::error_already_set();
-  m.def("isa_available", isa_available);
-  m.def("isa_in_use", isa_in_use);
-  m.def("set_isa", set_isa, py::arg("name"));
-  m.def("kernel_names", kernel_names);
-  m.def("get_num_threads", num_threads);
-  m.def(
-      "set_num_threads",
+  define(m, "isa_available", isa_available);
+  define(m, "isa_in_use", isa_in_use);
+  define(m, "set_isa", set_isa, py::arg("name"));
+  define(m, "kernel_names", kernel_names);
+  define(m, "get_num_threads", num_threads);
+  define(
+      m, "set_num_threads",
       [](int n) {
         if (n < 1 || n > kMostThreads)
           refuse("set_num_threads", "n", std::to_string(n), "an integer from 1 to " + std::to_string(kMostThreads));
         set_num_threads(n);
       },
       py::arg("n"));
-  m.def("set_serial_cost", set_serial_cost, py::arg("nanoseconds"));
-  m.def("memory_stats", [] {
+  define(m, "set_serial_cost", set_serial_cost, py::arg("nanoseconds"));
+  define(m, "memory_stats", [] {
     const MemoryStats s = memory_stats();
     py::dict d;
     d["allocated_bytes"] = s.allocated_bytes;
@@ -40,8 +40,8 @@ BINDINGS(runtime) {
     d["reuses"] = s.reuses;
     return d;
   });
-  m.def("empty_cache", empty_cache);
-  m.def("build_info", [] {
+  define(m, "empty_cache", empty_cache);
+  define(m, "build_info", [] {
     py::dict d;
     d["version"] = CHAINRULE_VERSION;
     d["compiler"] = CHAINRULE_COMPILER;

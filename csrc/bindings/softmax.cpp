@@ -57,10 +57,10 @@ py::array log_softmax_backward(py::handle dy, py::handle y, py::handle axis) {
 }  // namespace
 
 BINDINGS(softmax) {
-  m.def("softmax", softmax, py::arg("x"), py::arg("axis") = -1);
-  m.def("softmax_backward", softmax_backward, py::arg("dy"), py::arg("y"), py::arg("axis") = -1);
-  m.def("log_softmax", log_softmax, py::arg("x"), py::arg("axis") = -1);
-  m.def("log_softmax_backward", log_softmax_backward, py::arg("dy"), py::arg("y"), py::arg("axis") = -1);
+  define(m, "softmax", softmax, py::arg("x"), py::arg("axis") = -1);
+  define(m, "softmax_backward", softmax_backward, py::arg("dy"), py::arg("y"), py::arg("axis") = -1);
+  define(m, "log_softmax", log_softmax, py::arg("x"), py::arg("axis") = -1);
+  define(m, "log_softmax_backward", log_softmax_backward, py::arg("dy"), py::arg("y"), py::arg("axis") = -1);
 }
 
 }  // namespace chainrule

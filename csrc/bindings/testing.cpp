@@ -127,18 +127,19 @@ void testing_pool(i64 milliseconds) {
 }  // namespace
 
 BINDINGS(testing) {
-  m.def("testing_team", testing_team, py::arg("threads"), py::arg("loops"), py::arg("chunks"), py::arg("nap_every"));
-  m.def("testing_work", testing_work, py::arg("milliseconds"), py::arg("threads"), py::arg("interruptible"));
-  m.def("testing_costs", testing_costs, py::arg("threads"), py::arg("rounds"));
-  m.def("testing_pool", testing_pool, py::arg("milliseconds"));
-  m.def("testing_set_loop_number", set_loop_number, py::arg("loop"));
-  m.def("testing_set_region_number", set_region_number, py::arg("number"));
-  m.def("testing_leave_cpu", [] {  // the calling thread's CPU before and after it left it
+  define(m, "testing_team", testing_team, py::arg("threads"), py::arg("loops"), py::arg("chunks"),
+         py::arg("nap_every"));
+  define(m, "testing_work", testing_work, py::arg("milliseconds"), py::arg("threads"), py::arg("interruptible"));
+  define(m, "testing_costs", testing_costs, py::arg("threads"), py::arg("rounds"));
+  define(m, "testing_pool", testing_pool, py::arg("milliseconds"));
+  define(m, "testing_set_loop_number", set_loop_number, py::arg("loop"));
+  define(m, "testing_set_region_number", set_region_number, py::arg("number"));
+  define(m, "testing_leave_cpu", [] {  // the calling thread's CPU before and after it left it
     const int before = current_cpu();
     leave_cpu(before);
     return std::make_pair(before, current_cpu());
   });
-  m.def("testing_usable_cpus", usable_cpus, py::arg("root"));
+  define(m, "testing_usable_cpus", usable_cpus, py::arg("root"));
 }
 
 }  // namespace chainrule

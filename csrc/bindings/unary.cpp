@@ -41,8 +41,8 @@ py::array backward(const char* op, py::handle dy, const char* saved_arg, py::han
 
 BINDINGS(unary) {
 #define UNARY(name, cost) \
-  m.def(                  \
-      #name, [](py::handle x) { return forward(#name, x, cost, KERNEL_OF(name)); }, py::arg("x"));
+  define(                 \
+      m, #name, [](py::handle x) { return forward(#name, x, cost, KERNEL_OF(name)); }, py::arg("x"));
   UNARY(abs, 0)
   UNARY(ceil, 0)
   UNARY(cos, 1)
@@ -69,9 +69,9 @@ BINDINGS(unary) {
   UNARY(trunc, 0)
   UNARY(tanh, 0.4)
 #undef UNARY
-#define BACKWARD(name, saved, cost)                                                                             \
-  m.def(                                                                                                        \
-      #name, [](py::handle dy, py::handle s) { return backward(#name, dy, #saved, s, cost, KERNEL_OF(name)); }, \
+#define BACKWARD(name, saved, cost)                                                                                \
+  define(                                                                                                          \
+      m, #name, [](py::handle dy, py::handle s) { return backward(#name, dy, #saved, s, cost, KERNEL_OF(name)); }, \
       py::arg("dy"), py::arg(#saved));
   BACKWARD(gelu_backward, x, 0.9)
   BACKWARD(gelu_tanh_backward, x, 0.6)
@@ -80,22 +80,22 @@ BINDINGS(unary) {
   BACKWARD(silu_backward, x, 0.5)
   BACKWARD(tanh_backward, y, 0)
 #undef BACKWARD
-  m.def(
-      "leaky_relu",
+  define(
+      m, "leaky_relu",
       [](py::handle x, double slope) { return forward("leaky_relu", x, 0, KERNEL_OF(leaky_relu), slope); },
       py::arg("x"), py::arg("slope"));
-  m.def(
-      "leaky_relu_backward",
+  define(
+      m, "leaky_relu_backward",
       [](py::handle dy, py::handle x, double slope) {
         return backward("leaky_relu_backward", dy, "x", x, 0, KERNEL_OF(leaky_relu_backward), slope);
       },
       py::arg("dy"), py::arg("x"), py::arg("slope"));
-  m.def(
-      "clamp",
+  define(
+      m, "clamp",
       [](py::handle x, double low, double high) { return forward("clamp", x, 0, KERNEL_OF(clamp), low, high); },
       py::arg("x"), py::arg("low"), py::arg("high"));
-  m.def(
-      "clamp_backward",
+  define(
+      m, "clamp_backward",
       [](py::handle dy, py::handle x, double low, double high) {
         return backward("clamp_backward", dy, "x", x, 0, KERNEL_OF(clamp_backward), low, high);
       },

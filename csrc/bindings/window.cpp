@@ -28,8 +28,8 @@ std::string shown(py::handle x) { return std::string(py::str(py::repr(x))).subst
 
 Pair pair(const char* op, const char* arg, py::handle x, i64 least) {
   constexpr i64 kLimit = i64(1) << 31;
-  const std::string want =
-      std::string(least > 0 ? "a positive" : "a non-negative") + " integer under 2^31, or a pair of them";
+  const char* const want = least > 0 ? "a positive integer under 2^31, or a pair of them"
+                                     : "a non-negative integer under 2^31, or a pair of them";
   Pair p{};
   if (is_list(x)) {
     const auto items = py::reinterpret_borrow<py::sequence>(x);

@@ -73,7 +73,7 @@ def batch_norm(
     momentum: float | int = 0.1,
     eps: float | int = 1e-05,
     residual: object = None,
-    activation: str = "none",
+    activation: object = "none",
 ) -> tuple[typing.Any, ...]: ...
 def batch_norm_backward(
     dy: object,
@@ -84,7 +84,7 @@ def batch_norm_backward(
     training: bool = True,
     needs: object = (True, True, True),
     bias: object = None,
-    activation: str = "none",
+    activation: object = "none",
 ) -> tuple[typing.Any, ...]: ...
 def bernoulli(
     shape: object, p: float | int, seed: int, offset: int, dtype: numpy.dtype
@@ -115,7 +115,7 @@ def conv2d(
     padding: object = 0,
     dilation: object = 1,
     groups: object = 1,
-    activation: str = "none",
+    activation: object = "none",
     residual: object = None,
 ) -> numpy.typing.NDArray[typing.Any]: ...
 def conv2d_backward_bias(dy: object) -> numpy.typing.NDArray[typing.Any]: ...
@@ -217,7 +217,7 @@ def linear(
     x: object,
     weight: object,
     bias: object = None,
-    activation: str = "none",
+    activation: object = "none",
     return_preactivation: bool = False,
     residual: object = None,
 ) -> object: ...
@@ -225,11 +225,11 @@ def linear_backward(
     dy: object,
     x: object,
     weight: object,
-    activation: str = "none",
+    activation: object = "none",
     saved: object = None,
-    needs: tuple[bool, bool, bool] = (True, True, True),
-    into: tuple[object, object] = (None, None),
-    input_activation: str = "none",
+    needs: object = (True, True, True),
+    into: object = (None, None),
+    input_activation: object = "none",
     input_saved: object = None,
 ) -> tuple[typing.Any, ...]: ...
 def log(x: object) -> numpy.typing.NDArray[typing.Any]: ...
@@ -240,7 +240,7 @@ def logical_and(a: object, b: object) -> numpy.typing.NDArray[typing.Any]: ...
 def logical_or(a: object, b: object) -> numpy.typing.NDArray[typing.Any]: ...
 def logical_xor(a: object, b: object) -> numpy.typing.NDArray[typing.Any]: ...
 def lstm(
-    x: object, weight_hh: object, h0: object, c0: object, reverse: bool = False, index: object | None = None
+    x: object, weight_hh: object, h0: object, c0: object, reverse: bool = False, index: object = None
 ) -> tuple[typing.Any, ...]: ...
 def lstm_backward(
     dout: object,
