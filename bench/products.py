@@ -34,6 +34,7 @@ def products() -> list[Case]:
     for m, k, n in PRODUCTS:
         work, label = 2.0 * m * n * k, f"{m}x{n}x{k}"
         found += [
+            *passes(m, k, n),
             Case(
                 "matmul",
                 label,
@@ -77,6 +78,46 @@ def products() -> list[Case]:
             ),
         ]
     return [*found, *(case for m, k, n in SUMS for case in sums(m, k, n))]
+
+
+def passes(m: int, k: int, n: int) -> list[Case]:
+    """A linear layer's three products, each by itself."""
+    work, label = 2.0 * m * n * k, f"{m}x{n}x{k}"
+    return [
+        Case(
+            "linear",
+            label,
+            shaped((m, k), (n, k)),
+            peers={
+                "numpy": lambda x, w: x @ w.T,
+                "torch": lambda t, x, w: t.nn.functional.linear(x, w),
+                "jax": lambda j, x, w: x @ w.T,
+            },
+            flops=work,
+        ),
+        Case(
+            "linear_backward",
+            f"{label}: dx",
+            shaped((m, n), (m, k), (n, k), "none", None, lambda rng: (True, False, False)),
+            peers={
+                "numpy": lambda dy, x, w, *_: (dy @ w,),
+                "torch": lambda t, dy, x, w, *_: (dy @ w,),
+                "jax": lambda j, dy, x, w, *_: (dy @ w,),
+            },
+            flops=work,
+        ),
+        Case(
+            "linear_backward",
+            f"{label}: dw",
+            shaped((m, n), (m, k), (n, k), "none", None, lambda rng: (False, True, False)),
+            peers={
+                "numpy": lambda dy, x, w, *_: (dy.T @ x,),
+                "torch": lambda t, dy, x, w, *_: (dy.T @ x,),
+                "jax": lambda j, dy, x, w, *_: (dy.T @ x,),
+            },
+            flops=work,
+        ),
+    ]
 
 
 SUMS = [(100, 300, 300), (128, 784, 512), (512, 128, 512), (1024, 768, 3072)]

@@ -31,15 +31,24 @@ Grid forward_grid(i64 m, i64 n, i64 k) {
 template <class T>
 struct BackwardScratch {
   Grid dx, dw;
+  bool own_dz;                       // each thread has one of its own
   i64 dz, dx_products, dw_products;  // where each begins
   i64 end;
 };
 
+// Both products read all of dz. A line of it that another core has written takes 11 ns to come, or more, one that is
+// computed here 2: a small dz is computed by each thread, which saves the barrier, too.
+template <class T>
+CHAINRULE_INLINE bool cheap_for_each(i64 size) {
+  constexpr i64 kNearBytes = 128 * 1024;
+  return size * i64(sizeof(T)) <= kNearBytes;
+}
+
 template <class T>
 BackwardScratch<T> backward_scratch(i64 m, i64 n, i64 k, bool activation, i64 threads) {
-  BackwardScratch<T> s{weight_grid<T>(m, k, n), grid_of<T>(1, n, k, m), 0, 0, 0, 0};
+  BackwardScratch<T> s{weight_grid<T>(m, k, n), grid_of<T>(1, n, k, m), cheap_for_each<T>(m * n), 0, 0, 0, 0};
   s.dz = round_up(s.dw.spans * n, vec<T>::size);
-  s.dx_products = s.dz + (activation ? round_up(m * n, vec<T>::size) : 0);
+  s.dx_products = s.dz + (activation ? (s.own_dz ? threads : 1) * round_up(m * n, vec<T>::size) : 0);
   s.dw_products = s.dx_products + round_up(products_scratch<T>(1, s.dx, threads), vec<T>::size);
   s.end = s.dw_products + products_scratch<T>(1, s.dw, threads);
   return s;
@@ -47,12 +56,10 @@ BackwardScratch<T> backward_scratch(i64 m, i64 n, i64 k, bool activation, i64 th
 
 // dz = dy f'(z), element by element.
 template <class T>
-void differentiate(Team& team, T* dz, const T* dy, const T* saved, i64 size, Activation activation) {
-  parallel_for(team, size, kFlatGrain, [&](i64 begin, i64 end) {
-    by_activation(activation, [&](auto kind) {
-      each_vec<T>(begin, end, [&](i64 i, auto lanes) {
-        store(dz + i, activate_backward<decltype(kind)::value>(load(dy + i, lanes), load(saved + i, lanes)), lanes);
-      });
+void differentiate(T* dz, const T* dy, const T* saved, i64 begin, i64 end, Activation activation) {
+  by_activation(activation, [&](auto kind) {
+    each_vec<T>(begin, end, [&](i64 i, auto lanes) {
+      store(dz + i, activate_backward<decltype(kind)::value>(load(dy + i, lanes), load(saved + i, lanes)), lanes);
     });
   });
 }
@@ -115,9 +122,15 @@ void linear_backward(Team& team, T* dx, T* dw, T* db, const T* dy, const T* x, c
   const auto s = backward_scratch<T>(m, n, k, active, team.size());
   const T* dz = dy;
   if (active) {
-    differentiate(team, scratch + s.dz, dy, saved, m * n, activation);
-    team.barrier();
-    dz = scratch + s.dz;
+    T* const to = scratch + s.dz + (s.own_dz ? team.rank() * round_up(m * n, vec<T>::size) : 0);
+    if (s.own_dz) {
+      differentiate(to, dy, saved, 0, m * n, activation);
+    } else {
+      parallel_for(team, m * n, kFlatGrain,
+                   [&](i64 begin, i64 end) { differentiate(to, dy, saved, begin, end, activation); });
+      team.barrier();
+    }
+    dz = to;
   }
   // dW's product sums dz's rows on the way, but for those of few terms, which don't pack them. Straight into dbias,
   // unless spans are to be added, or more than a block to what is there: that comes last.

@@ -279,6 +279,21 @@ def test_views_give_the_bits_of_their_copies(rng: np.random.Generator, dtype: An
         )
 
 
+# On both sides of 128 KB of dy, up to which each thread computes dy f'(z) for itself.
+@pytest.mark.parametrize("rows", [1, 180, 182, 700])
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_gradients_behind_an_activation_are_those_of_its_gradient(
+    rng: np.random.Generator, rows: int, activation: str, isa: str, threads: int
+) -> None:
+    saved, dy, x, w = (
+        rng.standard_normal(s).astype(np.float32) for s in [(rows, 181), (rows, 181), (rows, 70), (181, 70)]
+    )
+    slope = getattr(kernels, f"{activation}_backward")(dy, saved)
+    got = kernels.linear_backward(dy, x, w, activation, saved)
+    for g, expected in zip(got, kernels.linear_backward(slope, x, w), strict=True):
+        np.testing.assert_array_equal(g, expected)
+
+
 def test_asking_for_fewer_gradients_gives_the_same_bits(rng: np.random.Generator) -> None:
     dy, x, w = (rng.standard_normal(s).astype(np.float32) for s in [(300, 40), (300, 50), (40, 50)])
     every = kernels.linear_backward(dy, x, w, "tanh", np.tanh(dy))
